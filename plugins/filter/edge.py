@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks of the edge's variables as filters; the rules stand in module_utils/_edge.py."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge
+
+
+class FilterModule:
+    """The edge's filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filter name -> function."""
+        return {"site_problems": _edge.site_problems}

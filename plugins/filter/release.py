@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services and images of a release as filters; the rules stand in module_utils/_release.py."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _release
+
+
+class FilterModule:
+    """The release filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Filter name -> function."""
+        return {
+            "image_record": _release.image_record,
+            "unresolved_images": _release.unresolved,
+            "service_problems": _release.service_problems,
+            "service_ports": _release.service_ports,
+            "service_secrets": _release.service_secrets,
+            "upstreams": _release.upstreams,
+        }

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""What an edge serves: sites, locations, upstreams. Pure functions: values in, sentences out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Becomes part of an nginx variable, where a dash would end the name.
+VARIABLE = re.compile("[a-z][a-z0-9_]*")
+SITE_KEYS = frozenset("name names redirect_names certificate upstream assets locations hsts".split())
+LOCATION_KEYS = frozenset("path upstream limits max_body_size stream read_timeout".split())
+HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any) -> list[str]:
+    """Judge ``nginx_sites`` against the upstreams, colours and limits they name.
+
+    A variable of the wrong type is the argument specification's to report; here it is passed over.
+
+    :returns: one sentence for each problem: the variable, what is wrong, what to do.
+    """
+    problems: list[str] = []
+    if not isinstance(sites, (list, tuple)) or not isinstance(upstreams, Mapping) or not isinstance(limits, Mapping):
+        return problems
+    colours = [colours] if isinstance(colours, str) else list(colours or [])
+    for name, limit in limits.items():
+        if not VARIABLE.fullmatch(str(name)):
+            problems.append(f"nginx_limits.{name}: is no name for a limit. Use a-z, 0-9 and underscores.")
+        if not isinstance(limit, Mapping) or not limit.get("rate") or not limit.get("burst"):
+            problems.append(f"nginx_limits.{name}: needs rate and burst, e.g. {{rate: 10r/s, burst: 20}}.")
+    seen: dict[str, str] = {}
+    for index, site in enumerate(sites):
+        if not isinstance(site, Mapping):
+            problems.append(f"nginx_sites[{index}]: is not a mapping. Give it name, names, certificate and upstream.")
+            continue
+        where = f"nginx_sites[{site.get('name', index)}]"
+        problems += [f"{where}.{key}: is not set." for key in ("name", "names", "certificate", "upstream") if not site.get(key)]
+        problems += _unknown_keys(where, site, SITE_KEYS)
+        if not VARIABLE.fullmatch(str(site.get("name", "x"))):
+            problems.append(f"{where}.name: use a-z, 0-9 and underscores.")
+        for key in ("names", "redirect_names"):
+            names = site.get(key) or []
+            if isinstance(names, str):
+                problems.append(f"{where}.{key}: is not a list. Write [{names}].")
+                continue
+            for name in names:
+                if not HOST_NAME.fullmatch(str(name)):
+                    problems.append(f"{where}: {name!r} is not a host name in lower case.")
+                if name in seen:
+                    problems.append(f"{where}: {name} is already a name of {seen[name]}. A name belongs to one site.")
+                seen[name] = where
+        if site.get("upstream"):
+            problems += _upstream_problems(f"{where}.upstream", site["upstream"], upstreams, colours)
+        for number, location in enumerate(site.get("locations") or []):
+            problems += _location_problems(f"{where}.locations[{number}]", location, upstreams, colours, limits)
+    return problems
+
+
+def _location_problems(
+    where: str, location: Any, upstreams: Mapping[str, Any], colours: list[str], limits: Mapping[str, Any]
+) -> list[str]:
+    if not isinstance(location, Mapping):
+        return [f"{where}: is not a mapping. Give it path and upstream."]
+    problems = _unknown_keys(where, location, LOCATION_KEYS)
+    path = str(location.get("path", ""))
+    if not path.startswith("/") or re.search(r"[\s;{}]", path):
+        problems.append(f"{where}.path: must begin with a slash and hold no blank, semicolon or brace.")
+    if path == "/":
+        problems.append(f"{where}.path: / is the site's own; its upstream is the one beside it.")
+    problems += _upstream_problems(f"{where}.upstream", location.get("upstream"), upstreams, colours)
+    problems += [
+        f"{where}.limits: {limit} is not one of nginx_limits ({', '.join(limits) or 'none'})."
+        for limit in location.get("limits") or []
+        if limit not in limits
+    ]
+    return problems
+
+
+def _unknown_keys(where: str, value: Mapping[str, Any], known: frozenset[str]) -> list[str]:
+    return [f"{where}.{key}: is not a known key. Known are: {', '.join(sorted(known))}." for key in sorted(set(value) - known)]
+
+
+def _upstream_problems(where: str, name: Any, upstreams: Mapping[str, Any], colours: Iterable[str]) -> list[str]:
+    if name not in upstreams:
+        return [f"{where}: {name!r} is not one of nginx_upstreams ({', '.join(upstreams) or 'none'})."]
+    return [
+        f'nginx_upstreams.{name}.{colour}: names no address. Give each colour its own, e.g. ["127.0.0.1:18080"].'
+        for colour in colours
+        if not upstreams[name].get(colour)
+    ]

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""What a release is made of: services, image references, the record of what runs. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
+
+# Names of containers, folders and nginx upstreams.
+NAME = re.compile("[a-z][a-z0-9-]*")
+
+SERVICE_KEYS = frozenset(
+    "image build port publish health release_key user environment secrets secrets_as command volumes read_only tmpfs"
+    " cap_add memory cpus pids stop_timeout".split()
+)
+
+
+def reference(image: str, release: str) -> str:
+    """Name an image of a release: ``name`` gets the release as tag; a name with a tag or digest stays as it is.
+
+    ``registry:5000/name`` has a port, not a tag: only what follows the last slash counts.
+    """
+    last = image.rsplit("/", 1)[-1]
+    return image if ":" in last or "@" in last else f"{image}:{release}"
+
+
+def image_record(inspected: Mapping[str, Any], wanted: str) -> dict[str, Any]:
+    """Turn ``docker image inspect`` into what the record keeps of an image.
+
+    :param wanted: the reference that was asked for.
+    :returns: ``reference``, ``image`` (the identity to run: repository digest, or image ID where there is no
+        digest), ``id``, and the image's own ``entrypoint`` and ``command``.
+    """
+    name, _, digest = wanted.partition("@")
+    # Docker writes digests without the name of its own registry.
+    repository = re.sub(r"^docker\.io/(library/)?", "", re.sub(r":[^/:]+$", "", name))
+    digests = [entry for entry in inspected.get("RepoDigests") or [] if entry.partition("@")[0] == repository]
+    digests = [entry for entry in digests if entry.endswith(f"@{digest}")] or digests if digest else digests
+    config = inspected.get("Config") or {}
+    return {
+        "reference": wanted,
+        "image": digests[0] if digests else inspected["Id"],
+        "id": inspected["Id"],
+        "entrypoint": config.get("Entrypoint"),
+        "command": config.get("Cmd"),
+    }
+
+
+def unresolved(services: Mapping[str, Mapping[str, Any]], record: Mapping[str, Any], release: str) -> dict[str, str]:
+    """Services whose image the record does not know yet: name -> reference to get."""
+    known = record.get("services", {})
+    wanted = {name: reference(service["image"], release) for name, service in services.items()}
+    return {name: ref for name, ref in wanted.items() if known.get(name, {}).get("reference") != ref}
+
+
+def service_problems(
+    services: Mapping[str, Any], colours: Iterable[str], release: str, migrations: Mapping[str, Any]
+) -> list[str]:
+    """Judge ``app_services``: unknown keys, what is missing, ports for every colour.
+
+    A variable of the wrong type is the argument specification's to report; here it is passed over.
+    """
+    problems: list[str] = []
+    if not isinstance(services, Mapping):
+        return problems
+    colours = [colours] if isinstance(colours, str) else list(colours or [])
+    if services and not colours:
+        problems.append("app_colours: is empty. A release needs at least one slot, e.g. [blue, green].")
+    if services and not release:
+        problems.append(
+            "app_release: is not set, and nothing is installed here yet. Name the release to install, e.g. -e app_release=v1.0.0."
+        )
+    for name, service in services.items():
+        where = f"app_services.{name}"
+        if not NAME.fullmatch(str(name)) or name in ("postgres", "redis"):
+            problems.append(f"{where}: is no name for a service. Use a-z, 0-9 and dashes; postgres and redis are the databases'.")
+        if isinstance(service, Mapping):
+            problems += _one_service(where, service, colours)
+        else:
+            problems.append(f"{where}: is not a mapping. Give it at least image and port.")
+    if isinstance(migrations, Mapping) and migrations and migrations.get("service") not in services:
+        problems.append(
+            f"app_migrations.service: {migrations.get('service')!r} is not one of app_services ({', '.join(services) or 'none'})."
+        )
+    return problems
+
+
+def _one_service(where: str, service: Mapping[str, Any], colours: list[str]) -> list[str]:
+    """What is wrong with one service."""
+    problems = [
+        f"{where}.{key}: is not a key of a service. Known are: {', '.join(sorted(SERVICE_KEYS))}."
+        for key in sorted(set(service) - SERVICE_KEYS)
+    ]
+    image = service.get("image")
+    if not image or not isinstance(image, str):
+        problems.append(f"{where}.image: is not set. Name the image without tag; app_release becomes its tag.")
+    elif image.endswith(":latest"):
+        problems.append(f"{where}.image: 'latest' names no release. Leave the tag out, or name a version or digest.")
+    if "user" in service and not re.fullmatch("[0-9]+(:[0-9]+)?", str(service["user"])):
+        problems.append(f"{where}.user: {service['user']!r} is not numeric. Its files get this owner: use 10001 or 10001:10001.")
+    for key, example in (
+        ("environment", "{PORT: 8080}"),
+        ("secrets", "{JWT_SECRET: jwt_secret}"),
+        ("publish", "{blue: 18080, green: 18180}"),
+    ):
+        if key in service and not isinstance(service[key], Mapping):
+            problems.append(f"{where}.{key}: is not a mapping. Write it as {example}.")
+    if isinstance(service.get("publish"), Mapping):
+        if not service.get("port"):
+            problems.append(f"{where}.port: is not set. It is the port on which the container listens.")
+        problems += [
+            f"{where}.publish.{colour}: is not set. Each colour needs a port of its own."
+            for colour in colours
+            if colour not in service["publish"]
+        ]
+    if isinstance(service.get("secrets"), Mapping):
+        problems += [
+            f"{where}.secrets.{variable}: names no secret. Name one of app_secrets."
+            for variable, secret in service["secrets"].items()
+            if not secret or not isinstance(secret, str)
+        ]
+    if service.get("secrets_as", "environment") not in ("environment", "file"):
+        problems.append(f"{where}.secrets_as: is {service['secrets_as']!r}. Use environment or file.")
+    return problems
+
+
+def service_ports(services: Mapping[str, Any]) -> dict[str, int]:
+    """Variable name -> port, for every published port of every colour."""
+    if not isinstance(services, Mapping):
+        return {}
+    return {
+        f"app_services.{name}.publish.{colour}": port
+        for name, service in services.items()
+        if isinstance(service, Mapping) and isinstance(service.get("publish"), Mapping)
+        for colour, port in service["publish"].items()
+    }
+
+
+def service_secrets(services: Mapping[str, Any]) -> list[str]:
+    """Names of all secrets that the services read, each once."""
+    if not isinstance(services, Mapping):
+        return []
+    return sorted(
+        {
+            secret
+            for service in services.values()
+            if isinstance(service, Mapping) and isinstance(service.get("secrets"), Mapping)
+            for secret in service["secrets"].values()
+            if isinstance(secret, str) and secret
+        }
+    )
+
+
+def upstreams(services: Mapping[str, Any], addresses: Iterable[str], colours: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """Where an edge finds each service: service -> colour -> ``["address:port", …]``.
+
+    A colour without a port has no address; what is wrong about it is the preflight's to say.
+    """
+    if not isinstance(services, Mapping):
+        return {}
+    addresses, colours = list(addresses), [colours] if isinstance(colours, str) else list(colours)
+    return {
+        name: {
+            colour: [
+                f"{bracketed(address)}:{service['publish'][colour]}" for address in addresses if colour in service["publish"]
+            ]
+            for colour in colours
+        }
+        for name, service in services.items()
+        if isinstance(service, Mapping) and isinstance(service.get("publish"), Mapping)
+    }
