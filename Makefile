@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Two commands: `make demo` shows it, `make test` proves it. Each installs what it needs and is safe to run twice.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# What a shell happens to have set for other projects must not reach this one.
+unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
+
+.PHONY: help demo demo-down test lint unit collection images molecule bench-converge proof setup setup-dev
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: setup ## a fresh machine -> a throw-away Debian server on it, provisioned, answering on HTTPS
+	ansible-playbook lab/demo.yml -i inventories/local
+
+demo-down: setup ## remove the throw-away server, its network and its volumes
+	ansible-playbook lab/destroy.yml -i inventories/local
+
+test: setup-dev ## everything CI runs
+	tests/run.sh
+
+lint: setup-dev ## ansible-lint, yamllint, ruff, mypy
+	tests/run.sh lint
+
+unit: setup-dev ## pure functions, templates, metadata: seconds, no Docker
+	tests/run.sh unit
+
+collection: setup-dev ## the built tarball: its files, ansible-test sanity, installed elsewhere
+	tests/run.sh collection
+
+images: setup-dev ## the lab's images and the example application against their contracts
+	tests/run.sh images
+
+molecule: setup-dev ## whole servers
+	tests/run.sh molecule
+
+bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
+	python benchmarks/converge.py
+
+proof: setup-dev ## the long proofs; results go to benchmarks/results
+	python benchmarks/converge.py
+
+setup:
+	@lab/setup.sh
+
+setup-dev:
+	@lab/setup.sh dev

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every benchmark shares: measure several runs, print a table, write benchmarks/results/<name>.json."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def figure(unit: str, values: list[float]) -> dict:
+    """Summarise the runs of one figure: median, minimum, maximum, number of runs."""
+    return {
+        "unit": unit,
+        "median": round(statistics.median(values), 2),
+        "min": round(min(values), 2),
+        "max": round(max(values), 2),
+        "runs": len(values),
+    }
+
+
+def target(limit: float, measured: float) -> dict:
+    """A target is met when the measured median is not above its limit; a missed one is written down as missed."""
+    return {"target": limit, "measured": measured, "met": measured <= limit}
+
+
+def write(name: str, runs: int, figures: dict[str, dict], targets: dict[str, dict], extra: dict | None = None) -> None:
+    """Print the table and write the result file; earlier results are replaced."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
+    result = {
+        "benchmark": name,
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {memory} GB, {platform.system()} {platform.machine()}",
+        "runs": runs,
+        "figures": figures,
+        "targets": targets,
+        **(extra or {}),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    width = max(map(len, figures))
+    print(f"\n{name}: {result['machine']}, {result['date']}")
+    print(f"{'':{width}}  {'median':>9} {'min':>9} {'max':>9}  {'runs':>4}  target")
+    for key, value in figures.items():
+        goal = targets.get(key)
+        verdict = "" if goal is None else f"<= {goal['target']:g}  {'met' if goal['met'] else 'MISSED'}"
+        print(
+            f"{key:{width}}  {value['median']:9.2f} {value['min']:9.2f} {value['max']:9.2f}  {value['runs']:4d}  {verdict} ({value['unit']})"
+        )

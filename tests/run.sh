@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The test suite, in steps: tests/run.sh [step ...]; without arguments, all of them.
+# Steps that need few cores run side by side; the last line counts what passed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+mkdir -p .cache/logs
+export MOLECULE_GLOB='molecule/*/molecule.yml'
+
+lint() { ansible-lint && yamllint . && ruff check . && ruff format --check . && mypy && git ls-files '*.sh' .ci/run | xargs shellcheck; }
+unit() { python -m pytest -q tests/unit tests/templates; }
+collection() { tests/collection.sh; }
+lab() { ansible-playbook lab/images.yml -i inventories/local; }
+images() { python -m pytest -q tests/lab; }
+molecule() { for scenario in default debian12; do command molecule test -s "$scenario" || return 1; done; }
+
+passed=0 failed=0
+finish() { # step, exit code, seconds
+  if [ "$2" -eq 0 ]; then passed=$((passed + 1)); printf '%-12s ok      %4d s\n' "$1" "$3"
+  else failed=$((failed + 1)); printf '%-12s FAILED  %4d s  (log: .cache/logs/%s.log)\n' "$1" "$3" "$1"; tail -n 60 ".cache/logs/$1.log"; fi
+}
+run() { # steps that run side by side
+  local -A pids=() starts=()
+  for step in "$@"; do
+    ( "$step" ) >".cache/logs/$step.log" 2>&1 </dev/null & pids[$step]=$!; starts[$step]=$SECONDS
+  done
+  for step in "$@"; do wait "${pids[$step]}"; finish "$step" $? $((SECONDS - starts[$step])); done
+}
+
+if [ $# -gt 0 ]; then
+  for step in "$@"; do
+    case $step in images | molecule) run lab ;; esac
+    run "$step"
+  done
+else
+  run lint unit lab          # the lab's images are built while nothing else needs Docker
+  run collection molecule images
+fi
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the checks on a running server share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SITE = "kasaneha.test"
+
+
+@pytest.fixture(scope="module")
+def variables(host: Any) -> dict[str, Any]:
+    """The host's variables as the inventory gives them."""
+    return host.backend.get_variables()
+
+
+@pytest.fixture(scope="module")
+def root(host: Any) -> Callable[[str], str]:
+    """Run a shell command as root on the server; its output, or a failed test with what it said."""
+
+    def run(command: str) -> str:
+        with host.sudo():
+            done = host.run(command)
+        assert done.rc == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def containers(root: Callable[[str], str]) -> dict[str, dict[str, Any]]:
+    """`docker inspect` of every container on the server, by name."""
+    return {entry["Name"].lstrip("/"): entry for entry in json.loads(root("docker inspect $(docker ps --all --quiet)"))}
+
+
+@pytest.fixture(scope="module")
+def secrets(variables: dict[str, Any]) -> dict[str, str]:
+    """The lab's real random secrets, to be searched for where they must not be."""
+    folder = ROOT / "lab/state/secrets"
+    return {file.name: file.read_text().split()[0] for file in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def browse(
+    variables: dict[str, Any], root: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., tuple[int, dict[str, str], str]]:
+    """Ask the site from outside, by name and through TLS that is verified: status, headers, body."""
+    certificate = tmp_path_factory.mktemp("tls") / "site.pem"
+    certificate.write_text(root("cat /etc/kasaneha/tls/kasaneha/fullchain.pem"))
+
+    def ask(path: str, *options: str, name: str = SITE, scheme: str = "https") -> tuple[int, dict[str, str], str]:
+        port = 443 if scheme == "https" else 80
+        done = subprocess.run(
+            ["curl", "--silent", "--show-error", "--max-time", "20", "--cacert", str(certificate), "--dump-header", "-",
+             "--resolve", f"{name}:{port}:{variables['ansible_host']}", *options, f"{scheme}://{name}{path}"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise ConnectionError(done.stderr)
+        head, _, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
+        lines = head.splitlines()
+        headers: dict[str, str] = {}
+        for line in lines[1:]:
+            key, _, value = line.partition(": ")
+            headers[key.lower()] = f"{headers[key.lower()]}, {value}" if key.lower() in headers else value
+        return int(lines[0].split()[1]), headers, body
+
+    return ask

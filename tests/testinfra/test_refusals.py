@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input against a running server: one clear message that names variable, host and remedy, and nothing changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+INVENTORY = ROOT / "molecule/default/inventory"
+
+# A second application on the same server, so that nothing is installed of it yet.
+OTHER = {
+    "app_name": "other",
+    "app_postgres_enabled": False,
+    "app_redis_enabled": False,
+    "app_postgres_ca_host": "",
+    "app_migrations": {},
+}
+
+
+def service(**changes: Any) -> dict[str, Any]:
+    """One service whose image does not exist, on ports that are free."""
+    return {"image": "registry.lab:5000/kasaneha/nothing", "port": 80, "publish": {"blue": 19000, "green": 19001}, **changes}
+
+
+def site(*options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Run site.yml with other variables; the inventory's stay as they are."""
+    return subprocess.run(
+        ["ansible-playbook", "site.yml", "-i", str(INVENTORY), "-e", json.dumps(variables), *options],
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+    )  # fmt: skip
+
+
+CASES = {
+    "placeholder secret": ({"vault_jwt_secret": "your_jwt_secret_here"}, ["app_secrets.jwt_secret: is a placeholder", "vault"]),
+    "missing secret": ({"vault_gemini_api_key": ""}, ["app_secrets.gemini_api_key: is not set", "ansible-vault"]),
+    "wrong type": ({"app_start_timeout": "soon"}, ["app_start_timeout", "int"]),
+    "secrets of the wrong type": ({"app_secrets": "canary-5e1f"}, ["app_secrets", "dict"]),
+    "undefined variable": ({"site_domains": "{{ no_such_variable }}"}, ["no_such_variable", "is undefined"]),
+    "too little memory": ({"docker_min_memory_mb": 10_000_000}, ["docker_min_memory_mb", "larger server"]),
+    "too little disk": ({"docker_min_disk_mb": 1_000_000_000}, ["docker_min_disk_mb", "Make room"]),
+    "unsupported system": ({"_docker_os": "Plan9 4"}, ["Plan9 4 is not supported", "Debian 13"]),
+    "misspelt key": ({"app_services": {"web": service(imgae="x")}}, ["app_services.web.imgae: is not a key"]),
+    "no release": ({**OTHER, "app_services": {"web": service()}, "app_release": ""}, ["app_release: is not set"]),
+    "port in use": (
+        {**OTHER, "app_services": {"web": service(publish={"blue": 22, "green": 19001})}},
+        ["app_services.web.publish.blue: port 22 is taken by sshd"],
+    ),
+    "one port twice": (
+        {**OTHER, "app_services": {"web": service(publish={"blue": 19000, "green": 19000})}},
+        ["all want port 19000"],
+    ),
+    "unknown upstream": (
+        {"nginx_sites": [{"name": "x", "names": ["x.test"], "certificate": "x", "upstream": "nobody"}]},
+        ["'nobody' is not one of nginx_upstreams"],
+    ),
+    "public address": ({"app_bind_address": "0.0.0.0"}, ["app_bind_address: '0.0.0.0' is not a loopback or private address"]),
+    "open redis": ({"app_redis_bind_address": "10.0.0.5"}, ["app_redis_bind_address", "app_redis_password_secret"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused_before_anything_is_changed(case):
+    variables, sentences = CASES[case]
+    done = site(**variables)
+    assert done.returncode != 0
+    message = done.stdout[done.stdout.index("problem(s) to solve first; nothing was changed") :]
+    for sentence in sentences:
+        assert sentence in message
+    assert "- molecule-default: " in message
+    assert re.search(r"changed=0 ", done.stdout) and not re.search(r"^changed:", done.stdout, re.MULTILINE)
+    assert "canary-5e1f" not in done.stdout + done.stderr
+
+
+def test_all_problems_stand_in_one_message():
+    done = site(vault_jwt_secret="your_jwt_secret_here", app_start_timeout="soon", docker_min_memory_mb=10_000_000)
+    assert "3 problem(s)" in done.stdout
+
+
+def test_an_image_that_does_not_exist_changes_nothing(root):
+    before = root("docker ps --all --quiet; find /etc /opt -newer /proc/1 -name '*other*'")
+    done = site(**OTHER, app_services={"web": service()}, app_release="v9.9.9")
+    assert done.returncode != 0
+    assert "app_services.web.image, release v9.9.9" in done.stdout
+    assert "Nothing of the application was changed" in done.stdout
+    assert re.search(r"changed=0 ", done.stdout)
+    assert root("docker ps --all --quiet; find /etc /opt -newer /proc/1 -name '*other*'") == before
+
+
+def test_the_record_wins_over_the_inventory():
+    done = site("--check", app_release="v9.9.9")
+    assert done.returncode == 0
+    assert "v1.0.0 stays" in done.stdout.replace("\n", " ").replace("        ", " ") and re.search(r"changed=0 ", done.stdout)
+
+
+def test_secrets_are_in_no_output(secrets):
+    done = site("--check", "--diff", "-vvv", vault_jwt_secret="another-secret-of-forty-characters-length")
+    assert done.returncode == 0 and re.search(r"changed=[1-9]", done.stdout)
+    for name, value in {**secrets, "changed": "another-secret-of-forty-characters-length"}.items():
+        # What the caller typed on the command line is shown back by -vvv; everything else is ours to hide.
+        text = done.stdout.replace('{"vault_jwt_secret": "another-secret-of-forty-characters-length"}', "")
+        assert value not in text + done.stderr, f"{name} is shown"
