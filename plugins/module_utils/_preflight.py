@@ -118,6 +118,7 @@ def address_problems(addresses: Mapping[str, Any], optional: bool = False) -> li
             continue
         try:
             address = ipaddress.ip_address(str(value))
+            address = getattr(address, "ipv4_mapped", None) or address  # ::ffff:0.0.0.0 listens everywhere too
             good = (address.is_loopback or address.is_private) and not address.is_unspecified
         except ValueError:
             good = False

@@ -3,17 +3,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parent.parent.parent
-INVENTORY = ROOT / "molecule/default/inventory"
+from conftest import play
 
 # A second application on the same server, so that nothing is installed of it yet.
 OTHER = {
@@ -28,14 +22,6 @@ OTHER = {
 def service(**changes: Any) -> dict[str, Any]:
     """One service whose image does not exist, on ports that are free."""
     return {"image": "registry.lab:5000/kasaneha/nothing", "port": 80, "publish": {"blue": 19000, "green": 19001}, **changes}
-
-
-def site(*options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run site.yml with other variables; the inventory's stay as they are."""
-    return subprocess.run(
-        ["ansible-playbook", "site.yml", "-i", str(INVENTORY), "-e", json.dumps(variables), *options],
-        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-    )  # fmt: skip
 
 
 CASES = {
@@ -69,7 +55,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_refused_before_anything_is_changed(case):
     variables, sentences = CASES[case]
-    done = site(**variables)
+    done = play("site.yml", **variables)
     assert done.returncode != 0
     message = done.stdout[done.stdout.index("problem(s) to solve first; nothing was changed") :]
     for sentence in sentences:
@@ -80,13 +66,13 @@ def test_refused_before_anything_is_changed(case):
 
 
 def test_all_problems_stand_in_one_message():
-    done = site(vault_jwt_secret="your_jwt_secret_here", app_start_timeout="soon", docker_min_memory_mb=10_000_000)
+    done = play("site.yml", vault_jwt_secret="your_jwt_secret_here", app_start_timeout="soon", docker_min_memory_mb=10_000_000)
     assert "3 problem(s)" in done.stdout
 
 
 def test_an_image_that_does_not_exist_changes_nothing(root):
     before = root("docker ps --all --quiet; find /etc /opt -newer /proc/1 -name '*other*'")
-    done = site(**OTHER, app_services={"web": service()}, app_release="v9.9.9")
+    done = play("site.yml", **OTHER, app_services={"web": service()}, app_release="v9.9.9")
     assert done.returncode != 0
     assert "app_services.web.image, release v9.9.9" in done.stdout
     assert "Nothing of the application was changed" in done.stdout
@@ -95,13 +81,13 @@ def test_an_image_that_does_not_exist_changes_nothing(root):
 
 
 def test_the_record_wins_over_the_inventory():
-    done = site("--check", app_release="v9.9.9")
+    done = play("site.yml", "--check", app_release="v9.9.9")
     assert done.returncode == 0
     assert "v1.0.0 stays" in done.stdout.replace("\n", " ").replace("        ", " ") and re.search(r"changed=0 ", done.stdout)
 
 
 def test_secrets_are_in_no_output(secrets):
-    done = site("--check", "--diff", "-vvv", vault_jwt_secret="another-secret-of-forty-characters-length")
+    done = play("site.yml", "--check", "--diff", "-vvv", vault_jwt_secret="another-secret-of-forty-characters-length")
     assert done.returncode == 0 and re.search(r"changed=[1-9]", done.stdout)
     for name, value in {**secrets, "changed": "another-secret-of-forty-characters-length"}.items():
         # What the caller typed on the command line is shown back by -vvv; everything else is ours to hide.

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the example application's backend ends, what it outlives, and the faults that it can be given."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import requests
+
+from .application import ask, login, new_session
+from .boxes import Box, until
+
+
+def test_sigterm_lets_streams_and_requests_finish(backend):
+    app = backend().healthy()
+    me, url, results = login(app), app.url, {}
+    session = new_session(app, me)
+    work = [
+        threading.Thread(target=lambda: results.update(stream=ask(app, me, session, "the last entry", 3)[0])),
+        threading.Thread(
+            target=lambda: results.update(slow=requests.get(url + "/api/v1/slow?seconds=2", timeout=15).status_code)
+        ),
+    ]
+    for one in work:
+        one.start()
+    time.sleep(0.7)
+    app.kill("SIGTERM")
+    draining = until(
+        "503 while draining", lambda: (answer := requests.get(url + "/health", timeout=5)).status_code == 503 and answer
+    )
+    assert draining.json()["status"] == "unavailable" and draining.json()["database"] == "ok"
+    for one in work:
+        one.join()
+    assert results["slow"] == 200 and results["stream"][-1] == ("done", {"stored": True})
+    assert app.ended(5) == 0 and '"cut_off": 0' in app.said()
+
+
+def test_a_drain_is_bounded_and_an_idle_one_is_short(backend):
+    app, idle = backend(DRAIN_SECONDS="1"), backend()
+    url, answers = app.healthy().url, []
+    request = threading.Thread(
+        target=lambda: answers.append(requests.get(url + "/api/v1/slow?seconds=30", timeout=40).status_code)
+    )
+    request.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    app.kill("SIGTERM")
+    assert app.ended(10) == 0 and 0.8 < time.monotonic() - began < 5
+    request.join()
+    assert answers == [503] and '"cut_off": 1' in app.said()
+    idle.healthy().kill("SIGTERM")
+    began = time.monotonic()
+    assert idle.ended(10) == 0 and time.monotonic() - began < 2
+
+
+# --- outages --------------------------------------------------------------------------------------
+
+
+def test_it_outlives_outages_and_starts_without_a_database(services, backend):
+    app = backend().healthy()
+    app.reload()
+    started = app.attrs["State"]["StartedAt"]
+    burst = [threading.Thread(target=lambda: app.get("/api/v1/info")) for _ in range(8)]  # several connections in each pool
+    for one in burst:
+        one.start()
+    for one in burst:
+        one.join()
+    services.postgres.stop()
+    try:
+        services.redis.restart()
+        late = backend()
+        answer = until("an answer", late.health)
+        assert answer.status_code == 503 and answer.json()["status"] == "unavailable"
+        assert late.run("./main", "healthcheck")[0] == 1
+    finally:
+        services.postgres.start()
+    until("the database", lambda: services.sql("SELECT 1", quiet=True) == "1")
+    # The very first request already finds a connection that works, though all that it has are dead.
+    assert [app.health().json() for _ in range(5)] == [{"status": "ok", "release": "v1.0.0", "database": "ok", "cache": "ok"}] * 5
+    login(app)
+    until("health", lambda: late.health().ok, 10)
+    assert late.run("./main", "healthcheck")[0] == 0
+    app.reload()
+    assert app.attrs["State"]["StartedAt"] == started
+
+
+@pytest.mark.parametrize("part", ["database", "cache"])
+def test_health_says_within_seconds_what_hangs(services, steady, part):
+    server = {"database": services.postgres, "cache": services.redis}[part]
+    server.pause()
+    try:
+        began, answer = time.monotonic(), steady.health()
+        assert answer.status_code == 503 and time.monotonic() - began < 3
+        assert {**answer.json(), part: "ok"} == {"status": "unavailable", "release": "v1.0.0", "database": "ok", "cache": "ok"}
+        assert answer.json()[part] == "does not answer"
+        token = requests.post(steady.url + "/api/v1/token", json={"name": "x"}, timeout=15)
+        assert token.status_code == (503 if part == "database" else 200)
+    finally:
+        server.unpause()
+    until("health", lambda: steady.health().ok, 10)
+
+
+# --- faults of the running server (those of migrations stand with the migrations) -----------------
+
+
+def listens(app: Box) -> bool:
+    try:
+        return app.health().status_code > 0
+    except requests.ConnectionError:
+        return False
+
+
+def test_fault_never_listens(backend):
+    app = backend(FAULT="never_listens")
+    until("the start", lambda: "fault never_listens" in app.said())
+    time.sleep(1)
+    assert app.status == "running" and not listens(app)
+    app.kill("SIGTERM")
+    assert app.ended(5) == 0
+
+
+def test_fault_health_500(backend):
+    app = backend(FAULT="health_500")
+    answer = until("an answer", app.health)
+    assert answer.status_code == 500 and app.get("/api/v1/info").status_code == 200
+    assert app.run("./main", "healthcheck")[0] == 1
+
+
+def test_fault_slow_start(backend):
+    began = time.monotonic()
+    app = backend(FAULT="slow_start", FAULT_SECONDS="4")
+    while time.monotonic() - began < 3.5:
+        assert not listens(app)
+        time.sleep(0.2)
+    app.healthy()
+
+
+def test_fault_crash_after_healthy(backend):
+    app = backend(FAULT="crash_after_healthy", FAULT_SECONDS="2").healthy()
+    assert app.health().ok
+    assert app.ended(5) == 1
+
+
+def test_fault_ignore_sigterm(backend):
+    app = backend(FAULT="ignore_sigterm").healthy()
+    app.kill("SIGTERM")
+    time.sleep(1.5)
+    assert app.status == "running" and app.health().ok
+    app.stop(timeout=1)
+    assert app.ended(5) == 137
+
+
+def test_a_built_in_fault_can_be_switched_off_and_a_release_costs_no_layer(lab, backend):
+    tag = lab.build("backend", RELEASE="v9.9.9", FAULT="health_500")
+    image, plain = lab.client.images.get(tag), lab.client.images.get(lab.image("backend"))
+    assert image.labels["org.opencontainers.image.version"] == "v9.9.9"
+    assert image.attrs["RootFS"]["Layers"] == plain.attrs["RootFS"]["Layers"] and image.id != plain.id
+    answer = until("an answer", backend(tag).health)
+    assert answer.status_code == 500 and answer.headers["X-Release"] == "v9.9.9"
+    backend(tag, FAULT="").healthy()

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configuration that the role `nginx` writes, read as nginx reads it: words, blocks, comments left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from inventory import inventory
+from render import render
+
+REAL = {"exists": True, "isdir": True}
+TOKEN = re.compile(r"""\s*(?:#[^\n]*|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:[^\s{};"'#]|(?<=\S)#)+))""")
+
+
+class Directive(NamedTuple):
+    """One directive: its words, and what stands in its braces."""
+
+    words: list[str]
+    inside: list[Directive]
+
+
+def parse(text: str) -> list[Directive]:
+    """Parse a configuration; a brace or semicolon too many or too few is an error."""
+    stack: list[list[Directive]] = [[]]
+    words: list[str] = []
+    for token in (match[1] for match in TOKEN.finditer(text) if match[1]):
+        if token == "}":
+            assert not words, f"no semicolon after {words}"
+            stack.pop()
+            assert stack, "a closing brace too many"
+        elif token in "{;":
+            stack[-1].append(Directive(words, []))
+            if token == "{":
+                stack.append(stack[-1][-1].inside)
+            words = []
+        else:
+            words.append(token[1:-1] if token[0] in "\"'" else token)
+    assert (len(stack), words) == (1, []), f"not closed: {words}"
+    return stack[0]
+
+
+def walk(block: list[Directive], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Directive]]:
+    """Every directive with the names of the blocks around it."""
+    for directive in block:
+        yield path, directive
+        yield from walk(directive.inside, (*path, directive.words[0]))
+
+
+def values(block: list[Directive], name: str) -> list[list[str]]:
+    """The words behind every directive of that name in one block, not in the blocks inside it."""
+    return [directive.words[1:] for directive in block if directive.words[0] == name]
+
+
+def blocks(block: list[Directive], *start: str) -> list[list[Directive]]:
+    """What stands inside each block that begins with these words."""
+    return [directive.inside for directive in block if tuple(directive.words[: len(start)]) == start]
+
+
+def text(version: str | None = "nginx version: nginx/1.26.3", tls: dict[str, Any] | None = None, **overrides: Any) -> str:
+    """Render the configuration for a version of nginx, with what stands in place of each certificate: real ones."""
+    found = {"kasaneha": REAL, "main": REAL, **(tls or {})}
+    registered: dict[str, Any] = {"__nginx_tls": {"results": [{"item": name, "stat": stat} for name, stat in found.items()]}}
+    if version is not None:
+        registered["__nginx_version"] = {"stderr": version, "rc": 0}
+    return render("nginx", "nginx.conf.j2", {**inventory(**overrides), **registered})
+
+
+def http(**overrides: Any) -> list[Directive]:
+    """Parse the `http` block."""
+    return blocks(parse(text(**overrides)), "http")[0]
+
+
+def servers(**overrides: Any) -> list[list[Directive]]:
+    """Every server that answers for a name of ours over TLS with more than a redirect."""
+    return [server for server in blocks(http(**overrides), "server") if values(server, "add_header")]
+
+
+def site(**changes: Any) -> dict[str, Any]:
+    """A small site, changed by ``changes``; None takes a key away."""
+    base = {"name": "main", "names": ["a.test"], "certificate": "main", "upstream": "frontend"}
+    return {key: value for key, value in {**base, **changes}.items() if value is not None}

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with the sites of an edge."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge
+
+COLOURS = ["blue", "green"]
+UPSTREAMS: dict[str, Any] = {"web": {"blue": ["127.0.0.1:1"], "green": ["127.0.0.1:2"]}, "half": {"blue": ["127.0.0.1:3"]}}
+LIMITS: dict[str, Any] = {"api": {"rate": "10r/s", "burst": 20}}
+SITE: dict[str, Any] = {"name": "main", "names": ["kasaneha.test"], "certificate": "main", "upstream": "web"}
+
+
+def problems(*sites: Any, upstreams: Any = None, colours: Any = COLOURS, limits: Any = None) -> list[str]:
+    """What is wrong with sites."""
+    return _edge.site_problems(
+        list(sites), UPSTREAMS if upstreams is None else upstreams, colours, LIMITS if limits is None else limits
+    )
+
+
+def changed(**keys: Any) -> dict[str, Any]:
+    """One site; None takes a key away."""
+    return {key: value for key, value in {**SITE, **keys}.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        (changed(), []),
+        (changed(redirect_names=["www.kasaneha.test"], assets="/_astro/", hsts=True), []),
+        (changed(names=["*.kasaneha.test", "localhost", "xn--hxajbheg2az3al.test"]), []),
+        (changed(name=None), ["nginx_sites[0].name: is not set"]),
+        (changed(names=None), ["nginx_sites[main].names: is not set"]),
+        (changed(names=[]), ["nginx_sites[main].names: is not set"]),
+        (changed(certificate=""), ["nginx_sites[main].certificate: is not set"]),
+        (changed(upstream=None), ["nginx_sites[main].upstream: is not set"]),
+        (changed(upstream="nowhere"), ["nginx_sites[main].upstream: 'nowhere' is not one of nginx_upstreams (web, half)"]),
+        (changed(upstream="half"), ["nginx_upstreams.half.green: names no address"]),
+        (changed(name="main_2"), []),
+        (changed(name="main-site"), ["nginx_sites[main-site].name: use a-z, 0-9 and underscores"]),
+        (changed(name="Main"), ["nginx_sites[Main].name: use a-z, 0-9 and underscores"]),
+        (changed(name="2main"), ["nginx_sites[2main].name: use a-z, 0-9 and underscores"]),
+        (changed(name="main\n"), ["nginx_sites[main\n].name: use a-z, 0-9 and underscores"]),
+        (changed(server_name="x"), ["nginx_sites[main].server_name: is not a known key"]),
+        (changed(names=["Kasaneha.test"]), ["nginx_sites[main]: 'Kasaneha.test' is not a host name"]),
+        (changed(names=["kasaneha.test;"]), ["nginx_sites[main]: 'kasaneha.test;' is not a host name"]),
+        (changed(names=["kasaneha.test\n"]), ["nginx_sites[main]: 'kasaneha.test\\n' is not a host name"]),
+        (changed(names="kasaneha.test"), ["nginx_sites[main].names: is not a list. Write [kasaneha.test]"]),
+        (changed(redirect_names="www.test"), ["nginx_sites[main].redirect_names: is not a list. Write [www.test]"]),
+        (changed(names=["-a.test"]), ["nginx_sites[main]: '-a.test' is not a host name"]),
+        (changed(names=["a..test"]), ["nginx_sites[main]: 'a..test' is not a host name"]),
+        (changed(names=["*"]), ["nginx_sites[main]: '*' is not a host name"]),
+        (changed(names=["a" * 64 + ".test"]), [f"nginx_sites[main]: '{'a' * 64}.test' is not a host name"]),
+        (changed(names=["https://kasaneha.test"]), ["nginx_sites[main]: 'https://kasaneha.test' is not a host name"]),
+        (changed(redirect_names=["a b"]), ["nginx_sites[main]: 'a b' is not a host name"]),
+        (changed(redirect_names=["kasaneha.test"]), ["nginx_sites[main]: kasaneha.test is already a name of nginx_sites[main]"]),
+        ("kasaneha.test", ["nginx_sites[0]: is not a mapping"]),
+    ],
+)
+def test_site(site: Any, expected: list[str]) -> None:
+    found = problems(site)
+    assert [problem[: len(start)] for problem, start in zip_longest(found, expected, fillvalue="")] == expected
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ({"path": "/api/", "upstream": "web"}, []),
+        ({"path": "/x", "upstream": "web", "limits": ["api"], "max_body_size": "1m", "stream": True, "read_timeout": "60s"}, []),
+        ({"path": "api/", "upstream": "web"}, [".path: must begin with a slash"]),
+        ({"upstream": "web"}, [".path: must begin with a slash"]),
+        ({"path": "~ ^/x", "upstream": "web"}, [".path: must begin with a slash"]),
+        ({"path": "/x y", "upstream": "web"}, [".path: must begin with a slash and hold no blank"]),
+        ({"path": "/x\n", "upstream": "web"}, [".path: must begin with a slash and hold no blank"]),
+        ({"path": "/x;", "upstream": "web"}, [".path: must begin with a slash and hold no blank, semicolon"]),
+        ({"path": "/x{", "upstream": "web"}, [".path: must begin with a slash and hold no blank, semicolon or brace"]),
+        ({"path": "/x}", "upstream": "web"}, [".path: must begin with a slash and hold no blank, semicolon or brace"]),
+        ({"path": "/", "upstream": "web"}, [".path: / is the site's own"]),
+        ("/x", [": is not a mapping. Give it path and upstream"]),
+        (None, [": is not a mapping"]),
+        ({"path": "/x", "upstream": "web", "burst": 1}, [".burst: is not a known key"]),
+        ({"path": "/x", "upstream": "web", "limits": ["api", "chat"]}, [".limits: chat is not one of nginx_limits (api)"]),
+        ({"path": "/x"}, [".upstream: None is not one of nginx_upstreams"]),
+    ],
+)
+def test_location(location: Any, expected: list[str]) -> None:
+    found = problems(changed(locations=[location]))
+    starts = [f"nginx_sites[main].locations[0]{end}" for end in expected]
+    assert [problem[: len(start)] for problem, start in zip_longest(found, starts, fillvalue="")] == starts
+
+
+def test_a_name_belongs_to_one_site() -> None:
+    other = changed(name="other")
+    assert problems(changed(), other) == [
+        "nginx_sites[other]: kasaneha.test is already a name of nginx_sites[main]. A name belongs to one site."
+    ]
+    assert problems(changed(), {**other, "names": ["other.test"]}) == []
+
+
+def test_nothing_to_choose_from_is_said() -> None:
+    found = problems(changed(locations=[{"path": "/x", "upstream": "web", "limits": ["api"]}]), upstreams={}, limits={})
+    assert sum("nginx_upstreams (none)" in problem for problem in found) == 2
+    assert sum("nginx_limits (none)" in problem for problem in found) == 1
+
+
+@pytest.mark.parametrize(
+    ("sites", "upstreams", "limits"),
+    [("kasaneha", UPSTREAMS, LIMITS), ([SITE], ["web"], LIMITS), ([SITE], UPSTREAMS, "api"), ([], {}, {}), (None, {}, {})],
+)
+def test_wrong_types_are_the_argument_specifications_to_report(sites: Any, upstreams: Any, limits: Any) -> None:
+    assert _edge.site_problems(sites, upstreams, COLOURS, limits) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"api_2": {"rate": "5r/s", "burst": 10, "only": "^POST:"}}, []),
+        ({"api": {}}, ["nginx_limits.api: needs rate and burst"]),
+        ({"api": {"rate": "5r/s"}}, ["nginx_limits.api: needs rate and burst"]),
+        ({"api": {"burst": 10}}, ["nginx_limits.api: needs rate and burst"]),
+        ({"api": "5r/s"}, ["nginx_limits.api: needs rate and burst"]),
+        # A variable's name ends at the dash.
+        ({"chat-post": {"rate": "5r/s", "burst": 10}}, ["nginx_limits.chat-post: is no name for a limit"]),
+        ({"Api": {"rate": "5r/s", "burst": 10}}, ["nginx_limits.Api: is no name for a limit"]),
+        ({1: {"rate": "5r/s", "burst": 10}}, ["nginx_limits.1: is no name for a limit"]),
+        ({"api ": None}, ["nginx_limits.api : is no name for a limit", "nginx_limits.api : needs rate and burst"]),
+    ],
+)
+def test_limits(limits: dict[Any, Any], expected: list[str]) -> None:
+    found = problems(changed(), limits=limits)
+    assert [problem[: len(start)] for problem, start in zip_longest(found, expected, fillvalue="")] == expected

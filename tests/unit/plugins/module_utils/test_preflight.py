@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each check says the variable, what is wrong and what to do; what is right is passed over in silence."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _preflight
+
+SUPPORTED = ["Debian 13", "Ubuntu 24.04"]
+GOOD = "3f9a7c1e5b8d2046af13"
+USE_ADDRESS = "Use 127.0.0.1, or the server's address in a private network."
+
+
+@pytest.mark.parametrize(
+    ("system", "memory", "disk", "min_memory", "min_disk", "expected"),
+    [
+        ("Debian 13", 2000, 20000, 1800, 10000, []),
+        ("Ubuntu 24.04", 1800, 10000, 1800, 10000, []),  # exactly enough is enough
+        ("Debian 11", 2000, 20000, 1800, 10000, ["operating system: Debian 11 is not supported"]),
+        ("Debian 13", 1799, 20000, 1800, 10000, ["docker_min_memory_mb: the server has 1799 MB"]),
+        ("Debian 13", 2000, 9999, 1800, 10000, ["docker_min_disk_mb: 9999 MB are free"]),
+        ("CentOS 9", 1, 1, 2, 2, ["operating system:", "docker_min_memory_mb:", "docker_min_disk_mb:"]),
+        # A limit of the wrong type is the argument specification's to report.
+        ("Debian 13", 1, 1, "1800", None, []),
+    ],
+)
+def test_host(system: str, memory: int, disk: int, min_memory: object, min_disk: object, expected: list[str]) -> None:
+    problems = _preflight.host_problems(system, SUPPORTED, memory, disk, min_memory, min_disk)
+    assert [problem[: len(start)] for problem, start in zip_longest(problems, expected, fillvalue="")] == expected
+
+
+def test_host_names_what_to_use_instead() -> None:
+    (problem,) = _preflight.host_problems("Alpine 3", iter(SUPPORTED), 9, 9, 1, 1)
+    assert "Debian 13, Ubuntu 24.04" in problem
+
+
+@pytest.mark.parametrize(
+    ("value", "lax", "strict"),
+    [
+        (GOOD, "", ""),
+        ("0123456789abcdef", "", ""),  # as short as allowed
+        ("0123456789abcde", "", "is shorter than 16"),
+        ("日本語のとても長い秘密の言葉です", "", ""),
+        ("$" * 16, "", ""),
+        ("your_jwt_secret_here", "", "is a placeholder"),
+        ("YOUR-GEMINI-KEY-HERE", "", "is a placeholder"),
+        ("password", "", "is a placeholder"),
+        ("ChangeMe", "", "is a placeholder"),
+        ("xxxxxxxxxxxxxxxxxxxxxxxx", "", "is a placeholder"),
+        ("$(cat /run/secrets/jwt_secret)", "", "is a placeholder"),
+        ("<put the key in here, please>", "", "is a placeholder"),
+        # Only the whole value makes a placeholder of a word.
+        ("password-9f31c07be4a2d581", "", ""),
+        ("not-your_secret_here-9f31c07be4a2", "", ""),
+        ("x8<Kd92;qL>04hs$(Jpz0)7", "", ""),
+        ("", "is not set", "is not set"),
+        (None, "is not set", "is not set"),
+        (1234567890123456, "is not a string", "is not a string"),
+        (["a"], "is not a string", "is not a string"),
+        (f"{GOOD}\n", "holds a line break", "holds a line break"),
+        (f"{GOOD}\0{GOOD}", "holds a line break", "holds a line break"),
+    ],
+)
+def test_secret(value: object, lax: str, strict: str) -> None:
+    for mode, expected in ((False, lax), (True, strict)):
+        problems = _preflight.secret_problems({"key": value}, ["key"], strict=mode)
+        assert len(problems) == bool(expected)
+        assert all(problem.startswith(f"app_secrets.key: {expected}") for problem in problems)
+
+
+def test_secret_that_is_needed_and_missing() -> None:
+    assert _preflight.secret_problems({}, ["key"], strict=False)[0].startswith("app_secrets.key: is not set")
+    assert _preflight.secret_problems({}, [], strict=True) == []
+
+
+def test_secret_names_its_variable_and_comes_in_order() -> None:
+    problems = _preflight.secret_problems({"b": "", "a": ""}, ["c"], strict=False, variable="backup_secrets")
+    assert [problem.split(":")[0] for problem in problems] == ["backup_secrets.a", "backup_secrets.b", "backup_secrets.c"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "CANARY-1\nCANARY-2",
+        "CANARY",
+        "your_CANARY_here",
+        "$(CANARY and what makes it long)",
+        "<CANARY and what makes it long>",
+        ["CANARY"],
+    ],
+)
+def test_secret_is_never_repeated(value: object) -> None:
+    problems = _preflight.secret_problems({"key": value}, ["key"], strict=True)
+    assert problems and "CANARY" not in " ".join(problems)
+
+
+def test_secrets_of_the_wrong_type_are_passed_over() -> None:
+    assert _preflight.secret_problems(["key"], ["key"], strict=True) == []
+
+
+def entry(port: int, name: str, pid: int = 7, address: str = "0.0.0.0") -> dict[str, object]:
+    """One row of ``ansible_facts.tcp_listen``."""
+    return {"address": address, "port": port, "name": name, "pid": pid, "protocol": "tcp", "user": "root"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listening", "own", "expected"),
+    [
+        ({}, [entry(80, "apache2")], [], []),
+        ({"a": 80}, [], [], []),
+        ({"a": 80, "b": "443"}, [entry(22, "sshd")], [], []),
+        ({"a": 80}, [entry(80, "nginx")], ["nginx"], []),
+        ({"a": 80}, [entry(80, "apache2", 31)], ["nginx"], ["a: port 80 is taken by apache2 (pid 31)"]),
+        ({"a": 80}, [entry(80, "")], ["nginx"], ["a: port 80 is taken by another program"]),
+        # One program of ours does not hide a foreign one on the same port, in whichever order they come.
+        ({"a": 80}, [entry(80, "apache2", 31), entry(80, "nginx", address="::")], ["nginx"], ["a: port 80 is taken by apache2"]),
+        ({"a": 80}, [entry(80, "nginx", address="::"), entry(80, "apache2", 31)], ["nginx"], ["a: port 80 is taken by apache2"]),
+        ({"a": 80}, [entry(80, "nginx"), entry(80, "nginx", address="::")], ["nginx"], []),
+        ({"a": 80}, [{"port": 80}], ["nginx"], ["a: port 80 is taken by another program (pid ?)"]),
+        ({"a": 1, "b": 1}, [], [], ["a and b: all want port 1."]),
+        ({"a": 9, "b": "9"}, [entry(9, "x")], [], ["a and b: all want port 9.", "a: port 9 is taken by x"]),
+        ({"a": 65535}, [], [], []),
+        ({"a": 65536}, [], [], ["a: 65536 is not a port"]),
+        ({"a": 0}, [], [], ["a: 0 is not a port"]),
+        ({"a": -1}, [], [], ["a: -1 is not a port"]),
+        ({"a": "http"}, [], [], ["a: 'http' is not a port"]),
+        ({"a": None}, [], [], ["a: None is not a port"]),
+        ({"a": True}, [], [], ["a: True is not a port"]),
+    ],
+)
+def test_ports(wanted: dict[str, object], listening: list[dict[str, object]], own: list[str], expected: list[str]) -> None:
+    problems = _preflight.port_problems(wanted, listening, iter(own))
+    assert [problem[: len(start)] for problem, start in zip_longest(problems, expected, fillvalue="")] == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "good"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("10.0.0.4", True),
+        ("172.16.0.4", True),
+        ("192.168.1.4", True),
+        ("::1", True),
+        ("fd00::4", True),
+        ("::ffff:10.0.0.4", True),
+        # Every address of the server.
+        ("0.0.0.0", False),
+        ("::", False),
+        ("::ffff:0.0.0.0", False),
+        ("", False),
+        ("*", False),
+        # Addresses that everybody reaches.
+        ("8.8.8.8", False),
+        ("172.32.0.1", False),
+        ("2a01:4f8::1", False),
+        ("::ffff:8.8.8.8", False),
+        # No addresses.
+        ("localhost", False),
+        ("127.0.0.1:5432", False),
+        ("[::1]", False),
+        (" 127.0.0.1", False),
+        ("10.0.0.0/8", False),
+        (2130706433, False),
+        (None, False),
+        (True, False),
+    ],
+)
+def test_address(address: object, good: bool) -> None:
+    problems = _preflight.address_problems({"app_bind_address": address})
+    assert problems == ([] if good else [f"app_bind_address: {address!r} is not a loopback or private address. {USE_ADDRESS}"])
+    # Optional lets nothing else in.
+    assert _preflight.address_problems({"app_bind_address": address}, optional=True) == ([] if address == "" else problems)
+
+
+def test_every_address_is_judged() -> None:
+    problems = _preflight.address_problems({"a": "0.0.0.0", "b": "", "c": "10.0.0.4", "d": "::"}, optional=True)
+    assert [problem.split(":")[0] for problem in problems] == ["a", "d"]
+    assert _preflight.address_problems({}) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("fd00::4", "[fd00::4]"), ("db1.test", "db1.test")]
+)
+def test_bracketed(address: str, expected: str) -> None:
+    assert _preflight.bracketed(address) == expected
+
+
+def test_report() -> None:
+    assert _preflight.report(["one", "two"], "web1") == "- web1: one\n- web1: two"
+    assert _preflight.report([], "web1") == ""

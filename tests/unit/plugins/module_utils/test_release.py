@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""References, records, and what is wrong with services."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _release
+
+COLOURS = ["blue", "green"]
+SERVICE: dict[str, Any] = {"image": "registry.test/app/backend", "port": 8080, "publish": {"blue": 1, "green": 2}}
+DIGEST = "sha256:" + "d" * 64
+ID = "sha256:" + "1" * 64
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("backend", "backend:v1"),
+        ("kasaneha/backend", "kasaneha/backend:v1"),
+        ("registry:5000/kasaneha/backend", "registry:5000/kasaneha/backend:v1"),  # a port is no tag
+        ("registry:5000/backend:stable", "registry:5000/backend:stable"),
+        ("backend:stable", "backend:stable"),
+        (f"registry:5000/backend@{DIGEST}", f"registry:5000/backend@{DIGEST}"),
+        (f"backend:v0@{DIGEST}", f"backend:v0@{DIGEST}"),
+    ],
+)
+def test_reference(image: str, expected: str) -> None:
+    assert _release.reference(image, "v1") == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "digests", "expected"),
+    [
+        ("registry:5000/app:v1", [f"registry:5000/app@{DIGEST}"], f"registry:5000/app@{DIGEST}"),
+        ("app:v1", [f"app@{DIGEST}"], f"app@{DIGEST}"),
+        (f"registry:5000/app@{DIGEST}", [f"registry:5000/app@{DIGEST}"], f"registry:5000/app@{DIGEST}"),
+        (f"registry:5000/app:v1@{DIGEST}", [f"registry:5000/app@{DIGEST}"], f"registry:5000/app@{DIGEST}"),
+        # Docker leaves the name of its own registry out.
+        ("docker.io/library/postgres:15", [f"postgres@{DIGEST}"], f"postgres@{DIGEST}"),
+        ("docker.io/kasaneha/app:v1", [f"kasaneha/app@{DIGEST}"], f"kasaneha/app@{DIGEST}"),
+        (f"docker.io/library/postgres@{DIGEST}", [f"postgres@{ID}", f"postgres@{DIGEST}"], f"postgres@{DIGEST}"),
+        ("docker.io/kasaneha/app:v1", [f"app@{DIGEST}"], ID),
+        ("docker.io.test/app:v1", [f"app@{DIGEST}"], ID),
+        ("docker-io/app:v1", [f"app@{DIGEST}"], ID),
+        ("registry.test/docker.io/app:v1", [f"registry.test/app@{DIGEST}"], ID),
+        # Of several digests the one that was asked for, wherever it stands.
+        (f"app@{DIGEST}", [f"app@{ID}", f"app@{DIGEST}"], f"app@{DIGEST}"),
+        (f"app@{DIGEST}", [f"app@{DIGEST}", f"app@{ID}"], f"app@{DIGEST}"),
+        (f"app:v1@{DIGEST}", [f"app@{ID}", f"app@{DIGEST}"], f"app@{DIGEST}"),
+        (f"app@{DIGEST}", [f"elsewhere/app@{DIGEST}", f"app@{ID}"], f"app@{ID}"),  # the same image by its other digest
+        ("app:v1", [f"app@{ID}", f"app@{DIGEST}"], f"app@{ID}"),
+        # The same image under another name is not the one that was asked for.
+        ("registry:5000/app:v1", [f"elsewhere/app@{DIGEST}", f"registry:5000/app@{DIGEST}"], f"registry:5000/app@{DIGEST}"),
+        ("registry:5000/app:v1", [f"elsewhere/app@{DIGEST}"], ID),
+        ("registry:5000/app:v1", [f"registry:5000/app-old@{DIGEST}"], ID),
+        ("app:v1", [], ID),
+        ("app:v1", None, ID),
+    ],
+)
+def test_record_identity(wanted: str, digests: list[str] | None, expected: str) -> None:
+    record = _release.image_record({"Id": ID, "RepoDigests": digests}, wanted)
+    assert (record["image"], record["id"], record["reference"]) == (expected, ID, wanted)
+
+
+@pytest.mark.parametrize(
+    ("config", "entrypoint", "command"),
+    [
+        ({"Entrypoint": ["/entry"], "Cmd": ["./main"]}, ["/entry"], ["./main"]),
+        ({"Cmd": ["./main"]}, None, ["./main"]),
+        ({}, None, None),
+        (None, None, None),
+    ],
+)
+def test_record_keeps_what_the_image_runs(config: Any, entrypoint: Any, command: Any) -> None:
+    record = _release.image_record({"Id": ID, "Config": config}, "app:v1")
+    assert (record["entrypoint"], record["command"]) == (entrypoint, command)
+
+
+def test_record_of_nothing_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        _release.image_record({}, "app:v1")
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, {"a": "a:v1", "b": "b:fix"}),
+        ({"services": {}}, {"a": "a:v1", "b": "b:fix"}),
+        ({"services": {"a": {"reference": "a:v1"}}}, {"b": "b:fix"}),
+        ({"services": {"a": {"reference": "a:v0"}, "b": {"reference": "b:fix"}}}, {"a": "a:v1"}),
+        ({"services": {"a": {"reference": "a:v1"}, "b": {"reference": "b:fix"}, "gone": {"reference": "x"}}}, {}),
+    ],
+)
+def test_unresolved(known: dict[str, Any], expected: dict[str, str]) -> None:
+    assert _release.unresolved({"a": {"image": "a"}, "b": {"image": "b:fix"}}, known, "v1") == expected
+
+
+def problems(services: Any, colours: Any = COLOURS, release: str = "v1", migrations: Any = None) -> list[str]:
+    """What is wrong with services."""
+    return _release.service_problems(services, colours, release, migrations or {})
+
+
+def changed(**keys: Any) -> dict[str, Any]:
+    """One service; None takes a key away."""
+    return {"backend": {key: value for key, value in {**SERVICE, **keys}.items() if value is not None}}
+
+
+@pytest.mark.parametrize(
+    ("services", "expected"),
+    [
+        ({}, []),
+        (changed(), []),
+        (changed(port=None, publish=None), []),  # a worker publishes nothing
+        (changed(image="backend:v3"), []),
+        (changed(image=f"backend@{DIGEST}"), []),
+        (changed(secrets={"JWT_SECRET": "jwt"}, secrets_as="environment"), []),
+        (changed(secrets={"JWT_SECRET": "jwt"}, secrets_as="file"), []),
+        (changed(secrets_as="env"), ["app_services.backend.secrets_as: is 'env'"]),
+        (changed(image=None), ["app_services.backend.image: is not set"]),
+        (changed(image=""), ["app_services.backend.image: is not set"]),
+        (changed(image=5), ["app_services.backend.image: is not set"]),
+        (changed(user=10001), []),
+        (changed(user="101:101"), []),
+        (changed(user="app"), ["app_services.backend.user: 'app' is not numeric"]),
+        (changed(user="10001:app"), ["app_services.backend.user: '10001:app' is not numeric"]),
+        (changed(user="10001\n"), ["app_services.backend.user: '10001\\n' is not numeric"]),
+        (changed(user=""), ["app_services.backend.user: '' is not numeric"]),
+        (changed(environment={"PORT": 8080, "EMPTY": None}), []),
+        (changed(environment=["A=b"]), ["app_services.backend.environment: is not a mapping. Write it as {PORT: 8080}"]),
+        (changed(secrets=["jwt"]), ["app_services.backend.secrets: is not a mapping"]),
+        (
+            changed(secrets={"A": "", "B": 5, "C": "c"}),
+            [f"app_services.backend.secrets.{name}: names no secret" for name in "AB"],
+        ),
+        (changed(secrets={"A": None, "B": "b"}), ["app_services.backend.secrets.A: names no secret"]),
+        (changed(publish={}), [f"app_services.backend.publish.{colour}: is not set" for colour in COLOURS]),
+        (changed(publish="18080"), ["app_services.backend.publish: is not a mapping"]),
+        ({"backend": {**SERVICE, "publish": None}}, ["app_services.backend.publish: is not a mapping"]),
+        ({"backend": {**SERVICE, "environment": None}}, ["app_services.backend.environment: is not a mapping"]),
+        (changed(image="backend:latest"), ["app_services.backend.image: 'latest' names no release"]),
+        (changed(port=None), ["app_services.backend.port: is not set"]),
+        (changed(publish={"blue": 1}), ["app_services.backend.publish.green: is not set"]),
+        (changed(publish=["1:1"]), ["app_services.backend.publish: is not a mapping"]),
+        (changed(enviroment={"A": "b"}), ["app_services.backend.enviroment: is not a key of a service"]),
+        ({"backend": "image"}, ["app_services.backend: is not a mapping"]),
+        ({"backend": None}, ["app_services.backend: is not a mapping"]),
+        ({**changed(image=None), "worker": 1}, ["app_services.backend.image:", "app_services.worker:"]),
+        (["backend"], []),  # the argument specification reports it
+        (None, []),
+    ],
+)
+def test_services(services: Any, expected: list[str]) -> None:
+    found = problems(services)
+    assert [problem[: len(start)] for problem, start in zip_longest(found, expected, fillvalue="")] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("backend", True),
+        ("back-end-2", True),
+        ("postgresql", True),
+        ("Backend", False),
+        ("back_end", False),
+        ("2nd", False),
+        ("-backend", False),
+        ("back end", False),
+        ("backend\n", False),
+        ("", False),
+        (7, False),
+        ("postgres", False),  # the databases' own
+        ("redis", False),
+    ],
+)
+def test_name(name: object, good: bool) -> None:
+    found = problems({name: SERVICE})
+    assert len(found) == (not good)
+    assert all(problem.startswith(f"app_services.{name}: is no name for a service.") for problem in found)
+
+
+@pytest.mark.parametrize("colours", [[], None, ()])
+def test_a_release_needs_a_colour(colours: Any) -> None:
+    assert [problem.split(".")[0] for problem in problems(changed(), colours=colours)] == ["app_colours: is empty"]
+    assert problems({}, colours=colours) == []
+
+
+def test_every_key_of_the_readme_is_known() -> None:
+    documented = {
+        **SERVICE, "health": "/health", "release_key": "release", "user": "1:1", "environment": {}, "secrets": {}, "secrets_as": "file",
+        "command": [], "volumes": [], "read_only": True, "tmpfs": [], "cap_add": [], "memory": "1m", "cpus": 1, "pids": 1, "stop_timeout": 1,
+    }  # fmt: skip
+    assert problems({"backend": documented}) == []
+
+
+def test_colours() -> None:
+    assert len(problems(changed(publish={"red": 1}), colours=iter(["red"]))) == 0
+    assert len(problems(changed(publish={"red": 1}), colours=COLOURS)) == 2
+    assert problems(changed(publish={"red": 1}), colours="red") == []  # one colour, not three letters
+    assert len(problems(changed(publish={"red": 1}), colours="blue")) == 1
+
+
+def test_release_is_needed_for_services_only() -> None:
+    assert problems(changed(), release="")[0].startswith("app_release: is not set")
+    assert problems({}, release="") == []
+
+
+@pytest.mark.parametrize(
+    ("migrations", "expected"),
+    [
+        ({}, 0),
+        ({"service": "backend", "command": ["./main", "migrate", "up"]}, 0),
+        ({"service": "worker", "command": ["./main"]}, 1),
+        ({"command": ["./main"]}, 1),
+        ("none", 0),  # the argument specification reports it
+    ],
+)
+def test_migrations(migrations: Any, expected: int) -> None:
+    found = problems(changed(), migrations=migrations)
+    assert len(found) == expected
+    assert all(problem.startswith("app_migrations.service:") for problem in found)
+
+
+def test_ports_have_names() -> None:
+    services = {**changed(), "worker": {"image": "w"}, "broken": 1, "odd": {"publish": [1]}}
+    assert _release.service_ports(services) == {"app_services.backend.publish.blue": 1, "app_services.backend.publish.green": 2}
+    assert _release.service_ports([]) == {}
+
+
+def test_secrets_once_each() -> None:
+    services = {
+        "a": {"secrets": {"X": "one", "Y": "two"}},
+        "b": {"secrets": {"Z": "one"}},
+        "c": {},
+        "d": 1,
+        "e": {"secrets": ["three"]},
+        "f": {"secrets": {"A": None, "B": "", "C": 4}},
+    }
+    assert _release.service_secrets(services) == ["one", "two"]
+    assert _release.service_secrets(None) == []
+
+
+def test_upstreams() -> None:
+    services = {**changed(), "worker": {"image": "w"}}
+    assert _release.upstreams(services, iter(["10.0.0.1", "10.0.0.2"]), iter(COLOURS)) == {
+        "backend": {"blue": ["10.0.0.1:1", "10.0.0.2:1"], "green": ["10.0.0.1:2", "10.0.0.2:2"]}
+    }
+    assert _release.upstreams(changed(), ["fd00::4"], ["blue"]) == {"backend": {"blue": ["[fd00::4]:1"]}}
+    assert _release.upstreams(changed(publish={"blue": 1}), ["h"], COLOURS) == {"backend": {"blue": ["h:1"], "green": []}}
+    assert _release.upstreams(services, [], COLOURS) == {"backend": {"blue": [], "green": []}}
+    assert _release.upstreams([], ["h"], COLOURS) == {}
+    assert _release.upstreams(services, ["h"], "blue") == {"backend": {"blue": ["h:1"]}}  # one colour, not four letters
