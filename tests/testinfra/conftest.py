@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +13,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 SITE = "kasaneha.test"
-INVENTORY = ROOT / "molecule/default/inventory"
-
-
-def play(playbook: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on the server of the scenario `default` with other variables; the inventory's stay as they are."""
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    environment.pop("ANSIBLE_FORCE_COLOR", None)  # molecule sets it, and it would win
-    return subprocess.run(
-        ["ansible-playbook", playbook, "-i", str(INVENTORY), "-e", json.dumps(variables), *options],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 import pytest
-from conftest import play
+
+from .playbook import play
 
 # A second application on the same server, so that nothing is installed of it yet.
 OTHER = {

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import ROOT, play
+
+from .playbook import ROOT, play
 
 PASSWORD = "another-password-with-$pecial/chars-%41-@:"  # what a URL, a shell and Compose each would mangle
 

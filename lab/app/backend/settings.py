@@ -84,7 +84,8 @@ def load(only_database: bool = False) -> Settings:
         fault_seconds=number("FAULT_SECONDS", None),
         drain_seconds=number("DRAIN_SECONDS", "25") or 0,
         database_url=secret("DATABASE_URL"),
-        redis_url="" if only_database else secret("REDIS_URL"),
+        # A secret only where it holds a password: without a file the plain variable counts in both kinds of image.
+        redis_url="" if only_database else secret("REDIS_URL") or os.environ.get("REDIS_URL", ""),
         # In development one may be made up: tokens then last as long as the process.
         jwt_secret="" if only_database else secret("JWT_SECRET") or ("" if strict else token_hex(32)),
         gemini_api_key="" if only_database else secret("GEMINI_API_KEY"),
