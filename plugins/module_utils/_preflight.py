@@ -9,6 +9,7 @@ the report. No sentence ever contains the value of a secret.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -127,6 +128,15 @@ def address_problems(addresses: Mapping[str, Any], optional: bool = False) -> li
                 f"{name}: {value!r} is not a loopback or private address. Use 127.0.0.1, or the server's address in a private network."
             )
     return problems
+
+
+def json_problems(text: str, path: str) -> list[str]:
+    """Refuse a file that is to be merged and is no JSON object: what somebody wrote there must not be lost."""
+    try:
+        good = isinstance(json.loads(text), dict)
+    except ValueError:
+        good = False
+    return [] if good else [f"{path}: is not a JSON object. Mend it, or move it away."]
 
 
 def bracketed(address: str) -> str:

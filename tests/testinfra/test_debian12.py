@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 
@@ -26,6 +28,12 @@ def test_without_a_colour_the_edge_says_so(browse):
 def test_daemon_settings_are_in_force(root):
     assert "journald" in root("docker info --format '{{.LoggingDriver}}'")
     assert "true" in root("docker info --format '{{.LiveRestoreEnabled}}'")
+
+
+def test_settings_of_others_stay_in_the_daemon_s_configuration(root):
+    settings = json.loads(root("cat /etc/docker/daemon.json"))
+    assert settings["max-concurrent-downloads"] == 4  # not ours: stays
+    assert settings["log-driver"] == "journald"  # ours: wins
 
 
 def test_check_mode_changed_nothing(root):

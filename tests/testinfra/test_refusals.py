@@ -94,3 +94,13 @@ def test_secrets_are_in_no_output(secrets):
         # What the caller typed on the command line is shown back by -vvv; everything else is ours to hide.
         text = done.stdout.replace('{"vault_jwt_secret": "another-secret-of-forty-characters-length"}', "")
         assert value not in text + done.stderr, f"{name} is shown"
+
+
+def test_settings_of_docker_that_are_no_json_are_left_alone(root):
+    root("cp /etc/docker/daemon.json /root/daemon.json && echo '{,}' > /etc/docker/daemon.json")
+    try:
+        done = play("site.yml")
+        assert done.returncode != 0 and "/etc/docker/daemon.json: is not a JSON object. Mend it" in done.stdout
+        assert root("cat /etc/docker/daemon.json").strip() == "{,}"
+    finally:
+        root("mv /root/daemon.json /etc/docker/daemon.json")

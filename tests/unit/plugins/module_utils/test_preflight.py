@@ -191,3 +191,9 @@ def test_bracketed(address: str, expected: str) -> None:
 def test_report() -> None:
     assert _preflight.report(["one", "two"], "web1") == "- web1: one\n- web1: two"
     assert _preflight.report([], "web1") == ""
+
+
+@pytest.mark.parametrize(("text", "good"), [("{}", True), ('{"debug": true}', True), ("", False), ("[]", False), ("{,}", False)])
+def test_a_file_to_merge_is_a_json_object(text, good):
+    found = _preflight.json_problems(text, "/etc/docker/daemon.json")
+    assert found == ([] if good else ["/etc/docker/daemon.json: is not a JSON object. Mend it, or move it away."])
