@@ -35,7 +35,7 @@ def image_record(inspected: Mapping[str, Any], wanted: str) -> dict[str, Any]:
     :returns: ``reference``, ``image`` (the identity to run: repository digest, or image ID where there is no
         digest), ``id``, and the image's own ``entrypoint`` and ``command``.
     """
-    name, _, digest = wanted.partition("@")
+    name, _at, digest = wanted.partition("@")
     # Docker writes digests without the name of its own registry.
     repository = re.sub(r"^docker\.io/(library/)?", "", re.sub(r":[^/:]+$", "", name))
     digests = [entry for entry in inspected.get("RepoDigests") or [] if entry.partition("@")[0] == repository]

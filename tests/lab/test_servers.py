@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,17 +79,18 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_created(fleet):
 
 
 @pytest.fixture
-def stranger(tmp_path: Path) -> list[str]:
+def stranger() -> Iterator[list[str]]:
     """A checkout that belongs to a user who is not root and may not become root."""
-    home = tmp_path / "checkout"
+    folder = Path(tempfile.mkdtemp())  # not tmp_path, whose parents are root's alone
+    folder.chmod(0o755)
+    home = folder / "checkout"
     shutil.copytree(ROOT / "lab", home / "lab", ignore=shutil.ignore_patterns("state"))
     for name in ("requirements.txt", "requirements-dev.txt"):
         shutil.copy(ROOT / name, home)
-    for path in (*tmp_path.parents[:2], tmp_path):
-        path.chmod(0o755)
     subprocess.run(["chown", "-R", "65534:65534", str(home)], check=True)
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+    yield ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
            "DOCKER_HOST=unix:///nonexistent/docker.sock", f"{home}/lab/setup.sh"]  # fmt: skip
+    shutil.rmtree(folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -96,7 +98,5 @@ def test_no_docker_and_not_root_is_one_clear_sentence(stranger):
     done = subprocess.run(stranger, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert (
-        last.startswith("setup: ") and "root" in last and ("Docker does not answer" in last or "missing here: docker.io" in last)
-    )
+    assert last.startswith("setup: ") and "root" in last and ("Docker does not answer" in last or "missing here: " in last)
     assert not (Path(stranger[-1]).parent.parent / ".venv").exists()

@@ -17,6 +17,7 @@ OTHER = {
     "app_redis_enabled": False,
     "app_postgres_ca_host": "",
     "app_migrations": {},
+    "nginx_sites": [],
 }
 
 

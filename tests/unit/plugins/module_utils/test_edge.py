@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge
 
-COLOURS = ["blue", "green"]
+COLOURS = ("blue", "green")
 UPSTREAMS: dict[str, Any] = {"web": {"blue": ["127.0.0.1:1"], "green": ["127.0.0.1:2"]}, "half": {"blue": ["127.0.0.1:3"]}}
 LIMITS: dict[str, Any] = {"api": {"rate": "10r/s", "burst": 20}}
 SITE: dict[str, Any] = {"name": "main", "names": ["kasaneha.test"], "certificate": "main", "upstream": "web"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _release
 
-COLOURS = ["blue", "green"]
+COLOURS = ("blue", "green")
 SERVICE: dict[str, Any] = {"image": "registry.test/app/backend", "port": 8080, "publish": {"blue": 1, "green": 2}}
 DIGEST = "sha256:" + "d" * 64
 ID = "sha256:" + "1" * 64
