@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bad input against a running server: one clear message that names variable, host and remedy, and nothing changed."""
+"""What must change nothing on a running server: bad input (one clear message that names variable, host and remedy), one
+phase alone, check mode with its secrets."""
 
 from __future__ import annotations
 
@@ -105,3 +106,12 @@ def test_settings_of_docker_that_are_no_json_are_left_alone(root):
         assert root("cat /etc/docker/daemon.json").strip() == "{,}"
     finally:
         root("mv /root/daemon.json /etc/docker/daemon.json")
+
+
+@pytest.mark.parametrize(
+    "tag", ["docker_configure", "app_configure", "app_service", "app_verify", "nginx_configure", "nginx_verify"]
+)
+def test_each_phase_works_alone(tag):
+    done = play("site.yml", "--tags", tag)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"changed=0 ", done.stdout)
