@@ -13,4 +13,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
-        return {"site_problems": _edge.site_problems}
+        return {"by_colour": _edge.by_colour, "site_problems": _edge.site_problems}

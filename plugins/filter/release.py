@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _release
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _record, _release
 
 
 class FilterModule:
@@ -14,7 +14,14 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
+            "image_problems": _release.image_problems,
             "image_record": _release.image_record,
+            "failure_text": _blue_green.failure_text,
+            "needed_images": _record.needed_images,
+            "new_record": _record.new_record,
+            "release_decision": _blue_green.decide,
+            "release_status": _blue_green.status,
+            "release_summary": _blue_green.summary,
             "unresolved_images": _release.unresolved,
             "service_problems": _release.service_problems,
             "service_ports": _release.service_ports,

@@ -59,6 +59,15 @@ def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any) -> list
     return problems
 
 
+def by_colour(upstreams: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """Turn ``nginx_upstreams`` around: colour -> every ``address:port`` of its containers."""
+    found: dict[str, list[str]] = {}
+    for colours in upstreams.values():
+        for colour, addresses in colours.items():
+            found.setdefault(colour, []).extend(addresses)
+    return found
+
+
 def _location_problems(
     where: str, location: Any, upstreams: Mapping[str, Any], colours: list[str], limits: Mapping[str, Any]
 ) -> list[str]:

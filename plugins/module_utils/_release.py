@@ -14,7 +14,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import 
 NAME = re.compile("[a-z][a-z0-9-]*")
 
 SERVICE_KEYS = frozenset(
-    "image build port publish health release_key user environment secrets secrets_as command volumes read_only tmpfs"
+    "image build port publish health release_key release_label user environment secrets secrets_as command volumes read_only tmpfs"
     " cap_add memory cpus pids stop_timeout".split()
 )
 
@@ -28,12 +28,13 @@ def reference(image: str, release: str) -> str:
     return image if ":" in last or "@" in last else f"{image}:{release}"
 
 
-def image_record(inspected: Mapping[str, Any], wanted: str) -> dict[str, Any]:
+def image_record(inspected: Mapping[str, Any], wanted: str, label: str = "") -> dict[str, Any]:
     """Turn ``docker image inspect`` into what the record keeps of an image.
 
     :param wanted: the reference that was asked for.
+    :param label: the label by which the image names its release; empty: it has none.
     :returns: ``reference``, ``image`` (the identity to run: repository digest, or image ID where there is no
-        digest), ``id``, and the image's own ``entrypoint`` and ``command``.
+        digest), ``id``, the image's own ``entrypoint`` and ``command``, and ``label``, what its label says.
     """
     name, _at, digest = wanted.partition("@")
     # Docker writes digests without the name of its own registry.
@@ -47,7 +48,22 @@ def image_record(inspected: Mapping[str, Any], wanted: str) -> dict[str, Any]:
         "id": inspected["Id"],
         "entrypoint": config.get("Entrypoint"),
         "command": config.get("Cmd"),
+        "label": (config.get("Labels") or {}).get(label, "") if label else "",
     }
+
+
+def image_problems(services: Mapping[str, Mapping[str, Any]], images: Mapping[str, Mapping[str, Any]], release: str) -> list[str]:
+    """Images that name another release than the one they are called, or none; judged where a service gives `release_label`."""
+    problems = []
+    for name, service in services.items():
+        label, image = service.get("release_label", ""), images.get(name, {})
+        # A record that was rebuilt from containers knows no labels.
+        if label and image.get("label", release) != release:
+            problems.append(
+                f"app_services.{name}: the image {image.get('reference')} has {image.get('label') or 'nothing'} in its label {label}, "
+                f"not {release}. Build it with the right label, or take release_label away if it cannot say."
+            )
+    return problems
 
 
 def unresolved(services: Mapping[str, Mapping[str, Any]], record: Mapping[str, Any], release: str) -> dict[str, str]:

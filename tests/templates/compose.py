@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 from ansible_collections.kasaneha.deploy.plugins.module_utils._release import image_record
 from inventory import inventory
-from render import render
+from render import ROLES, render
 
 DIGEST = "sha256:" + "d" * 64
 BACKEND: dict[str, Any] = {
@@ -19,24 +20,36 @@ BACKEND: dict[str, Any] = {
 }
 
 
-def release_text(colour: str = "blue", **overrides: Any) -> str:
-    """Render the Compose file of a colour, with a record as the role makes it from pulled images."""
+def recorded() -> dict[str, Any]:
+    """What the role tells the template of the images: known ones by identity, others by name."""
+    (task,) = yaml.safe_load((ROLES / "app" / "tasks" / "compose.yml").read_text())
+    return task["vars"]["_app_recorded"]
+
+
+def release_text(colour: str = "blue", missing: Sequence[str] = (), **overrides: Any) -> str:
+    """Render the Compose file of a colour as the role does, with images that were pulled, but for the missing ones."""
     variables = inventory(**overrides)
     config = {"Entrypoint": ["/entry", "$1 🌊"], "Cmd": ["./main", "serve"]}
-    services = {
+    images = {
         name: image_record(
             {"Id": "sha256:1", "RepoDigests": [f"registry.test/{name}@{DIGEST}"], "Config": config}, f"registry.test/{name}:v1"
         )
         for name in variables["app_services"]
+        if name not in missing
     }
-    return render(
-        "app", "release.yml.j2", {**variables, "__app_colour": colour, "_app_recorded": {"release": "v1", "services": services}}
-    )
+    decided = {
+        "__app_colour": colour,
+        "__app_release": "v1",
+        "__app_missing": {name: f"registry.test/{name}:v1" for name in missing},
+        "app_images": images,
+        "_app_recorded": recorded(),
+    }
+    return render("app", "release.yml.j2", {**variables, **decided})
 
 
-def release(colour: str = "blue", **overrides: Any) -> dict[str, Any]:
+def release(colour: str = "blue", missing: Sequence[str] = (), **overrides: Any) -> dict[str, Any]:
     """Parse the Compose file of a colour."""
-    return yaml.safe_load(release_text(colour, **overrides))
+    return yaml.safe_load(release_text(colour, missing, **overrides))
 
 
 def service(colour: str = "blue", **keys: Any) -> dict[str, Any]:

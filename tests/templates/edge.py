@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
 from inventory import inventory
@@ -56,6 +57,62 @@ def values(block: list[Directive], name: str) -> list[list[str]]:
 def blocks(block: list[Directive], *start: str) -> list[list[Directive]]:
     """What stands inside each block that begins with these words."""
     return [directive.inside for directive in block if tuple(directive.words[: len(start)]) == start]
+
+
+def choose(block: list[Directive], variable: str, key: str) -> str:
+    """What a `map` makes of a key."""
+    (table,) = [directive.inside for directive in block if directive.words[0] == "map" and directive.words[2] == variable]
+    for words in (directive.words for directive in table):
+        if words[0] == key or (words[0].startswith("~") and re.search(words[0].lstrip("~*"), key)):
+            return words[1]
+    return next(directive.words[1] for directive in table if directive.words[0] == "default")
+
+
+def located(block: list[Directive], variable: str, address: str) -> str:
+    """What a `geo` makes of a client's address: the smallest network that holds it decides."""
+    (table,) = blocks(block, "geo", variable)
+    networks = {ip_network(words[0]): words[1] for words, _ in table if words[0] != "default"}
+    found = [network for network in networks if ip_address(address) in network]
+    return networks[max(found, key=lambda network: network.prefixlen)] if found else values(table, "default")[0][0]
+
+
+def rewrites(block: list[Directive]) -> list[list[Any]]:
+    """The directives of a block that choose a colour, in their order."""
+    return [
+        [*directive.words, *(inner.words for inner in directive.inside)]
+        for directive in block
+        if directive.words[0] in ("set", "if")
+    ]
+
+
+def run_rewrites(block: list[Directive], files: Container[str], variables: dict[str, str]) -> str:
+    """Do what nginx does with them: the variables change; the status that is returned, empty for none.
+
+    :param files: the files that exist.
+    """
+    for name, *words in rewrites(block):
+        if name == "set":
+            variables[words[0]] = words[1]
+            continue
+        condition, inner = " ".join(word for word in words if isinstance(word, str)).strip("()"), words[-1]
+        if condition.startswith("-f "):
+            holds = condition.removeprefix("-f ") in files
+        elif "=" in condition:
+            holds = variables[condition.split()[0]] == condition.partition("=")[2].strip()
+        else:
+            holds = variables[condition] not in ("", "0")
+        if holds and inner[0] == "return":
+            return inner[1]
+        if holds:
+            variables[inner[1]] = inner[2]
+    return ""
+
+
+def log_format(block: list[Directive], name: str) -> str:
+    """The format of a log that writes JSON."""
+    ((escape, *parts),) = [words[1:] for words in values(block, "log_format") if words[0] == name]
+    assert escape == "escape=json"
+    return "".join(parts)
 
 
 def text(version: str | None = "nginx version: nginx/1.26.3", tls: dict[str, Any] | None = None, **overrides: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils._containers import described
 from compose import BACKEND, DIGEST, data, data_text, release, release_text, service
 from inventory import SECRETS, inventory
 from render import render
@@ -33,6 +34,28 @@ def test_names() -> None:
 
 def test_what_runs_is_the_digest() -> None:
     assert service()["image"] == f"registry.test/backend@{DIGEST}"
+
+
+def test_an_image_that_is_not_here_yet_stands_there_by_name() -> None:
+    services = release("green", missing=["frontend"])["services"]
+    assert {name: entry["image"] for name, entry in services.items()} == {
+        "backend-green": f"registry.test/backend@{DIGEST}",
+        "frontend-green": "registry.test/frontend:v1",
+    }
+
+
+def test_the_engine_knows_its_containers_by_their_labels() -> None:
+    for name, entry in release("green")["services"].items():
+        found = described(
+            {"Name": f"/{entry['container_name']}", "Image": "sha256:1", "Config": {"Image": entry["image"], "Labels": entry["labels"]},
+             "State": {"Status": "running", "ExitCode": 0, "StartedAt": "now"}}
+        )  # fmt: skip
+        assert f"{found['service']}-{found['colour']}" == name
+        assert found["colour"] == "green"
+        assert found["release"] == "v1"
+        assert entry["labels"]["kasaneha.deploy.app"] == "kasaneha"
+    for entry in data()["services"].values():  # no release stops or removes a database
+        assert "kasaneha.deploy.colour" not in entry["labels"]
 
 
 # --- what is reachable --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from edge import REAL, Directive, blocks, http, parse, servers, site, text, values, walk
+from edge import REAL, Directive, blocks, choose, http, log_format, parse, rewrites, servers, site, text, values, walk
 
 COLOURS = ["blue", "green"]
 LIVE = "/var/lib/kasaneha/edge/live"
@@ -49,15 +49,6 @@ def test_one_colour_has_no_backup() -> None:
     assert values(upstream, "server") == [["127.0.0.1:18081", "max_fails=0"]]
 
 
-def rewrites(block: list[Directive]) -> list[list[Any]]:
-    """The directives of a block that choose a colour, in their order."""
-    return [
-        [*directive.words, *(inner.words for inner in directive.inside)]
-        for directive in block
-        if directive.words[0] in ("set", "if")
-    ]
-
-
 @pytest.mark.parametrize("overrides", ALL)
 def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> None:
     for server in servers(**overrides):
@@ -65,6 +56,11 @@ def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> No
             ["set", "$colour", ""],
             ["if", "(-f", f"{LIVE}/blue)", ["set", "$colour", "blue"]],
             ["if", "(-f", f"{LIVE}/green)", ["set", "$colour", "green"]],
+            ["if", "(-f", f"{LIVE}/blue)", ["set", "$colour", "blue"]],
+            ["set", "$closed", ""],
+            ["if", "(-f", f"{LIVE}/maintenance)", ["set", "$closed", "yes"]],
+            ["if", "($maintenance_exempt)", ["set", "$closed", ""]],
+            ["if", "($closed)", ["set", "$colour", ""]],
         ]
 
 
@@ -76,9 +72,6 @@ def test_without_a_colour_nothing_is_passed_on(overrides: dict[str, Any]) -> Non
         for location in proxying:
             assert rewrites(location) == [["if", "($colour", "=", "", ")", ["return", "503"]]]
             assert location[0].words[0] == "if"
-        (unavailable,) = blocks(server, "location", "@unavailable")
-        assert values(unavailable, "return")[0][0] == "503"
-        assert {"502", "503", "504", "@unavailable"} <= {word for words in values(server, "error_page") for word in words}
 
 
 @pytest.mark.parametrize("overrides", ALL)
@@ -112,10 +105,8 @@ def test_the_other_colour_is_reached_with_several_hosts() -> None:
 
 
 def test_unavailable_is_always_503() -> None:
-    for server in servers():  # without = the client gets 502 or 504, and no Retry-After
-        assert values(server, "error_page") == [["502", "503", "504", "=", "@unavailable"]]
-    assert choose(http(), "$retry_after", "503") == "10"
-    assert choose(http(), "$retry_after", "502") == ""
+    for server in servers(**EVERYTHING):  # without =503 the client gets 502 or 504, and no Retry-After
+        assert values(server, "error_page") == [["502", "503", "504", "=503", "/_unavailable.html"]]
 
 
 # --- names ------------------------------------------------------------------------------------------------
@@ -251,15 +242,6 @@ def test_hsts_is_each_certificates_own() -> None:
     assert sent == [True, False]
 
 
-def choose(block: list[Directive], variable: str, key: str) -> str:
-    """What a `map` makes of a key."""
-    (table,) = [directive.inside for directive in block if directive.words[0] == "map" and directive.words[2] == variable]
-    for words in (directive.words for directive in table):
-        if words[0] == key or (words[0].startswith("~") and re.search(words[0].lstrip("~*"), key)):
-            return words[1]
-    return next(directive.words[1] for directive in table if directive.words[0] == "default")
-
-
 def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
     assert headers()["Cache-Control"] == "$cache_kasaneha"
     block = http()
@@ -283,7 +265,7 @@ def test_assets_come_from_disk_then_from_the_upstream() -> None:
 def test_limits() -> None:
     block = http()
     zones = {re.match(r"zone=(\w+):", words[1])[1]: (words[0], words[2]) for words in values(block, "limit_req_zone")}  # type: ignore[index]
-    assert zones == {"api": ("$binary_remote_addr", "rate=10r/s"), "chat": ("$limit_chat", "rate=5r/s")}
+    assert zones == {"api": ("$limit_client", "rate=10r/s"), "chat": ("$limit_chat", "rate=5r/s")}
     assert values(block, "limit_req_status") == [["429"]]
     (server,) = servers()
     limits = {path: values(blocks(server, "location", path)[0], "limit_req") for path in ("/api/v1/sessions", "/api/", "/")}
@@ -302,7 +284,7 @@ def test_limits() -> None:
     ],
 )
 def test_the_limit_of_the_chat_counts_what_costs(request_line: str, limited: bool) -> None:
-    assert choose(http(), "$limit_chat", request_line) == ("$binary_remote_addr" if limited else "")
+    assert choose(http(), "$limit_chat", request_line) == ("$limit_client" if limited else "")
 
 
 def test_answers_of_the_chat_are_streamed() -> None:
@@ -321,9 +303,7 @@ def test_what_a_client_claims_about_itself_is_not_believed() -> None:
 
 
 def test_a_line_of_the_log_is_json_without_the_query() -> None:
-    ((name, escape, *parts),) = values(http(), "log_format")
-    line = "".join(parts)
-    assert (name, escape) == ("main", "escape=json")
+    line = log_format(http(), "main")
     assert {"time", "status", "upstream", "upstream_status", "seconds"} <= set(json.loads(re.sub(r"\$\w+", "1", line)))
     assert not re.search(r"\$(request_uri|request|args|query_string|arg_\w+|http_referer|http_cookie|http_authorization)\b", line)
 

@@ -5,19 +5,44 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
-INVENTORY = ROOT / "molecule/default/inventory"
+INVENTORY = ROOT / "molecule" / os.environ.get("MOLECULE_SCENARIO_NAME", "default") / "inventory"
 
 
 def play(playbook: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on the server of the scenario `default` with other variables; the inventory's stay as they are."""
+    """Run a playbook on the servers of the scenario with other variables; the inventory's stay as they are."""
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     environment.pop("ANSIBLE_FORCE_COLOR", None)  # molecule sets it, and it would win
     return subprocess.run(
         ["ansible-playbook", playbook, "-i", str(INVENTORY), "-e", json.dumps(variables), *options],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+class Running:
+    """A playbook under way, in a process group of its own, so that it can be killed as a laptop dies: all of it, at once."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+
+    def kill(self) -> None:
+        """No signal handler, no clean-up. SSH's shared connection to the server stays: it belongs to no run."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def wait(self) -> int:
+        """The exit code, once it ended."""
+        return self.process.wait(timeout=300)
+
+
+def start(playbook: str, **variables: Any) -> Running:
+    """Start a playbook and do not wait for it."""
+    command = ["ansible-playbook", playbook, "-i", str(INVENTORY), "-e", json.dumps(variables)]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    log = subprocess.DEVNULL
+    return Running(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True))

@@ -109,7 +109,7 @@ def test_settings_of_docker_that_are_no_json_are_left_alone(root):
 
 
 @pytest.mark.parametrize(
-    "tag", ["docker_configure", "app_configure", "app_service", "app_verify", "nginx_configure", "nginx_verify"]
+    "tag", ["docker_configure", "app_configure", "app_service", "release", "nginx_configure", "nginx_verify"]
 )
 def test_each_phase_works_alone(tag):
     done = play("site.yml", "--tags", tag)

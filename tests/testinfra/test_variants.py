@@ -81,8 +81,8 @@ def test_a_release_that_never_gets_ready_is_reported_with_its_last_words(root):
     services = {"web": {**WEB, "image": "registry.lab:5000/kasaneha/frontend", "health": "/no-such-page"}}
     done = play("tests/testinfra/app.yml", **{**OTHER, "app_start_timeout": 3, "app_services": services})
     assert done.returncode != 0
-    assert "web of release v1.1.0 (blue) was not ready within 3 s" in done.stdout and "404" in done.stdout
-    assert "/no-such-page" in done.stdout[done.stdout.index("Its last log lines") :]
+    assert "Release v1.1.0 (blue) did not prove itself within 3 s" in done.stdout and "status 404" in done.stdout
+    assert "/no-such-page" in done.stdout[done.stdout.index("Last log lines of other-web-blue") :]
     root("test ! -e /var/lib/other/release.json")  # what was not proven is not recorded
 
 
@@ -105,6 +105,6 @@ def test_an_image_that_reads_secrets_from_files_and_another_database_password(br
     assert done.returncode == 0, done.stdout[-3000:]
     info = json.loads(browse("/api/v1/info")[2])
     assert info["database"] == "ok" and info["database_tls"] is True
-    inspected = root("docker inspect kasaneha-backend-blue")
+    inspected = root("docker inspect $(docker ps --quiet --filter label=kasaneha.deploy.service=backend)")
     assert "JWT_SECRET_FILE=/run/secrets/jwt_secret" in inspected and PASSWORD not in inspected
     assert PASSWORD not in root("journalctl --no-pager --output=cat CONTAINER_NAME=kasaneha-postgres")

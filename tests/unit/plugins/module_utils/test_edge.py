@@ -133,3 +133,21 @@ def test_wrong_types_are_the_argument_specifications_to_report(sites: Any, upstr
 def test_limits(limits: dict[Any, Any], expected: list[str]) -> None:
     found = problems(changed(), limits=limits)
     assert [problem[: len(start)] for problem, start in zip_longest(found, expected, fillvalue="")] == expected
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "expected"),
+    [
+        ({}, {}),
+        ({"web": {"blue": ["h:1"], "green": ["h:2"]}}, {"blue": ["h:1"], "green": ["h:2"]}),
+        (
+            {"web": {"blue": ["g:1", "h:1"], "green": ["g:2"]}, "api": {"blue": ["[fd00::4]:3"], "green": []}},
+            {"blue": ["g:1", "h:1", "[fd00::4]:3"], "green": ["g:2"]},
+        ),
+        ({"web": {"blue": []}}, {"blue": []}),
+    ],
+)
+def test_by_colour(upstreams: dict[str, dict[str, list[str]]], expected: dict[str, list[str]]) -> None:
+    before = repr(upstreams)
+    assert _edge.by_colour(upstreams) == expected
+    assert repr(upstreams) == before

@@ -79,6 +79,39 @@ def test_record_keeps_what_the_image_runs(config: Any, entrypoint: Any, command:
     assert (record["entrypoint"], record["command"]) == (entrypoint, command)
 
 
+@pytest.mark.parametrize(
+    ("config", "label", "expected"),
+    [
+        ({"Labels": {"version": "v1", "other": "x"}}, "version", "v1"),
+        ({"Labels": {"version": "v1"}}, "org.opencontainers.image.version", ""),
+        ({"Labels": {"version": "v1", "": "odd"}}, "", ""),  # nobody asked
+        ({"Labels": None}, "version", ""),
+        (None, "version", ""),
+    ],
+)
+def test_record_keeps_what_the_label_says(config: Any, label: str, expected: str) -> None:
+    assert _release.image_record({"Id": ID, "Config": config}, "app:v1", label)["label"] == expected
+    assert _release.image_record({"Id": ID, "Config": config}, "app:v1")["label"] == ""
+
+
+@pytest.mark.parametrize(
+    ("service", "image", "expected"),
+    [
+        ({"release_label": "version"}, {"reference": "b:v1", "label": "v1"}, ""),
+        ({"release_label": "version"}, {"reference": "b:v1", "label": "v2"}, "b:v1 has v2 in its label version, not v1."),
+        ({"release_label": "version"}, {"reference": "b:v1", "label": "v1.0"}, "b:v1 has v1.0 in its label version, not v1."),
+        ({"release_label": "version"}, {"reference": "b:v1", "label": ""}, "b:v1 has nothing in its label version, not v1."),
+        ({"release_label": "version"}, {"reference": "b:v1"}, ""),  # read off a container: nobody asked its image
+        ({}, {"reference": "b:v1", "label": "v2"}, ""),  # it does not say where to look
+        ({"release_label": "version"}, None, ""),  # not known yet
+    ],
+)
+def test_image(service: dict[str, Any], image: dict[str, Any] | None, expected: str) -> None:
+    found = _release.image_problems({"backend": service, "other": {}}, {"backend": image} if image else {}, "v1")
+    sentence = f"app_services.backend: the image {expected}"
+    assert [problem[: len(sentence)] for problem in found] == ([sentence] if expected else [])
+
+
 def test_record_of_nothing_is_an_error() -> None:
     with pytest.raises(KeyError):
         _release.image_record({}, "app:v1")
@@ -189,8 +222,9 @@ def test_a_release_needs_a_colour(colours: Any) -> None:
 
 def test_every_key_of_the_readme_is_known() -> None:
     documented = {
-        **SERVICE, "health": "/health", "release_key": "release", "user": "1:1", "environment": {}, "secrets": {}, "secrets_as": "file",
-        "command": [], "volumes": [], "read_only": True, "tmpfs": [], "cap_add": [], "memory": "1m", "cpus": 1, "pids": 1, "stop_timeout": 1,
+        **SERVICE, "health": "/health", "release_key": "release", "release_label": "version", "user": "1:1", "environment": {},
+        "secrets": {}, "secrets_as": "file", "command": [], "volumes": [], "read_only": True, "tmpfs": [], "cap_add": [],
+        "memory": "1m", "cpus": 1, "pids": 1, "stop_timeout": 1,
     }  # fmt: skip
     assert problems({"backend": documented}) == []
 

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""The gate: what a release must show before any user's request reaches it. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# So often a container may start again before it is given up: it will not get better by waiting.
+MAX_RESTARTS = 3
+
+
+def answer_problem(status: int, body: Any, release_key: str = "", release: str = "") -> str:
+    """What is wrong with an answer; empty: it is good.
+
+    :param status: of HTTP; 0: there was none, and `body` says why.
+    :param body: the decoded JSON, or text.
+    :param release_key: the field that names the release; empty: the application cannot say.
+    """
+    if not status:
+        return str(body)
+    if status not in (200, 204):
+        return f"status {status}"
+    if release_key:
+        told = body.get(release_key) if isinstance(body, Mapping) else None
+        if told != release:
+            return f"{release_key} is {told!r}, not {release!r}"
+    return ""
+
+
+def container_problem(
+    container: Mapping[str, Any] | None, image: str = "", started: str = "", restarts: int = 0
+) -> tuple[str, bool]:
+    """What is wrong with a container; empty: it is the right one and runs.
+
+    :param image: the ID of the image that must run; empty: any.
+    :param started: when it started, if it must not have started again since.
+    :param restarts: how often it had been started again before the gate began.
+    :returns: the sentence, and whether waiting is of no use.
+    """
+    if not container:
+        return "there is no container", True
+    if image and container["id"] != image:
+        return f"its container runs {container['id']}, not {image}", True
+    again = container["restarts"] - restarts
+    if again >= MAX_RESTARTS:
+        return (
+            f"its container ended and was started again {again} times (exit code {container['exit_code']})",
+            True,
+        )
+    if not container["running"]:
+        return f"its container is {container['state']} (exit code {container['exit_code']})", container["state"] == "exited"
+    if container["health"] == "unhealthy":
+        return "its own health check fails", False
+    if started and container["started"] != started:
+        return f"its container started again at {container['started']}", False
+    return "", False
+
+
+class Gate:
+    """Counts good rounds in a row; a bad answer begins the count anew."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.good = 0
+        self.history: list[str] = []
+
+    def round(self, problems: Sequence[str]) -> bool:
+        """Note one round of answers, one sentence for each service (empty: good); True when the gate is passed."""
+        bad = [problem for problem in problems if problem]
+        self.good = 0 if bad else self.good + 1
+        entry = "; ".join(bad) or "good"
+        if self.history[-1:] != [entry]:
+            self.history.append(entry)
+        return self.good >= self.wanted

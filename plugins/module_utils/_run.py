@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""Lock, journal, record and log of an application's releases, as files in one folder of the host that keeps them.
+
+``release.json`` the record, ``run.json`` the run that is under way (lock and journal in one), ``freeze.json`` the wish that
+nothing be released, ``releases.log`` one line for each run that ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _record, _statefile
+
+
+class HeldError(Exception):
+    """Somebody else's run is in the way; the message says whose."""
+
+
+class Releases:
+    """The state files of one application on this host."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record_file, self.run_file = folder / "release.json", folder / "run.json"
+        self.freeze_file, self.log_file = folder / "freeze.json", folder / "releases.log"
+
+    def begin(self, run: dict[str, Any], limit: float, instead_of: str = "", since: str | None = None) -> dict[str, Any]:
+        """Take the lock.
+
+        :param run: what the run is to do and who does it.
+        :param limit: seconds after which it counts as dead unless it says something.
+        :param instead_of: the id of a dead run that this one takes over from.
+        :param since: ``since`` of the record that the plan starts from; empty: there was none; None: whichever it is.
+        :raises HeldError: another run holds the lock, or the record is no longer the one that was planned with.
+        """
+        with self._alone():
+            found = self.run()
+            if found and found.get("id") != instead_of:
+                owner = found.get("owner", {})
+                raise HeldError(
+                    f"{found.get('to_release')} is being released by {owner.get('user')} on {owner.get('host')} "
+                    f"(process {owner.get('pid')}), since {found.get('since')}, phase {found.get('phase')}."
+                )
+            recorded = self._readable_record().get("since", "")
+            if since is not None and recorded and recorded != since:
+                raise HeldError(f"Another release was completed at {recorded}, after this one was planned. Run it again.")
+            now = time.time()
+            started = {
+                **run,
+                "id": uuid.uuid4().hex,
+                "since": iso(now),
+                "phase": "prepare",
+                "phases": {"prepare": now},
+                "until": now + limit,
+            }
+            _statefile.write(self.run_file, started)
+            return started
+
+    def enter(self, run_id: str, phase: str, limit: float, record: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Note that a phase begins; with `record`, which is the commit, that is the record from now on.
+
+        :raises HeldError: the run is no longer this one's.
+        """
+        with self._alone():
+            run = self._mine(run_id)
+            now = time.time()
+            run.update(phase=phase, until=now + limit, phases={**run["phases"], phase: now})
+            if record is not None:
+                # The record first: a crash between the two leaves a run that is "undone" into what the record says, which
+                # is the new release. Reconciling with the record is right either way.
+                _statefile.write(self.record_file, record)
+            _statefile.write(self.run_file, run)
+            return run
+
+    def end(self, run_id: str, outcome: str, message: str, details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Give the lock back and write the line for the log.
+
+        :param details: what else belongs into the line.
+        :returns: the line.
+        :raises HeldError: the run is no longer this one's.
+        """
+        with self._alone():
+            run = self._mine(run_id)
+            times = [*sorted(run["phases"].items(), key=lambda phase: float(phase[1])), ("", time.time())]
+            line = {
+                "since": run["since"],
+                "until": iso(times[-1][1]),
+                "who": f"{run['owner'].get('user')}@{run['owner'].get('host')}",
+                **{key: run.get(key, "") for key in ("action", "from_release", "to_release", "from_colour", "to_colour")},
+                "outcome": outcome,
+                "message": message,
+                **(details or {}),
+                "seconds": {name: round(after[1] - at, 1) for (name, at), after in zip(times, times[1:])},
+            }
+            # What failed before that, such as a registry that does not answer, says nothing about the release.
+            its_own = run.get("phase") in ("migrate", "start", "switch") and run.get("action") in ("install", "release")
+            if outcome == "failed" and its_own:
+                record = self._readable_record()
+                if record:
+                    _statefile.write(
+                        self.record_file, _record.marked_bad(record, str(run.get("to_release")), message, line["until"])
+                    )
+            self.log(line)
+            _statefile.remove(self.run_file)
+            return line
+
+    def record(self) -> dict[str, Any] | None:
+        """The record; None when there is none. ValueError: it cannot be read."""
+        return _without_schema(_statefile.read(self.record_file))
+
+    def _readable_record(self) -> dict[str, Any]:
+        try:
+            return self.record() or {}
+        except ValueError:
+            return {}
+
+    def run(self) -> dict[str, Any] | None:
+        """The run under way. One that cannot be read is one that nobody owns: it can be taken over by the id it has not."""
+        try:
+            run = _without_schema(_statefile.read(self.run_file))
+        except ValueError:
+            run = {}
+        if run is None or run.get("id"):
+            return run
+        return {"id": "unreadable", "owner": {}, "phase": "prepare", "phases": {}, "until": 0}
+
+    def freeze(self) -> dict[str, Any] | None:
+        """Who asked that nothing be released. An unreadable wish is a wish."""
+        try:
+            return _without_schema(_statefile.read(self.freeze_file))
+        except ValueError as error:
+            return {"by": "an unreadable file", "since": "?", "message": str(error)}
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Add a line to the log of this host."""
+        _statefile.append(self.log_file, line)
+
+    def last(self, count: int) -> list[dict[str, Any]]:
+        """The last lines of the log, newest first; what cannot be read is passed over."""
+        lines: list[dict[str, Any]] = []
+        with contextlib.suppress(FileNotFoundError):
+            for text in self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]:
+                with contextlib.suppress(ValueError):
+                    line = json.loads(text)
+                    if isinstance(line, dict):
+                        lines.insert(0, line)
+        return lines
+
+    def _mine(self, run_id: str) -> dict[str, Any]:
+        run = self.run()
+        if not run or run.get("id") != run_id:
+            raise HeldError("This run lost its lock: another one took over. Look at playbooks/status.yml before you go on.")
+        return run
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two who look at the lock at once look one after the other. The kernel forgets this one with its process."""
+        with (self.folder / ".run.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def iso(seconds: float) -> str:
+    """A moment as ISO 8601 in UTC, to the second."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _without_schema(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if value is None else {key: entry for key, entry in value.items() if key != "schema"}

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""What an edge's requests say of a release: the watch and the drain. Pure functions, and the reading of their two sources:
+the log of fixed fields that the role nginx writes, and the kernel's table of connections."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+def count_requests(entries: Iterable[Mapping[str, Any]], colour: str, addresses: Iterable[str]) -> dict[str, int]:
+    """Count what an edge's log says of a colour.
+
+    :param entries: lines of the log: ``colour``, ``status``, ``upstream`` ("address, address : address").
+    :param addresses: ``address:port`` of the colour's own containers.
+    :returns: ``requests`` that were meant for the colour, ``errors`` among them (5xx), and ``elsewhere``: those that
+        another address than the colour's had to answer.
+    """
+    addresses = set(addresses)
+    counted = {"requests": 0, "errors": 0, "elsewhere": 0}
+    for entry in entries:
+        if entry.get("colour") != colour:
+            continue
+        asked = str(entry.get("upstream", "")).replace(" : ", ", ").split(", ")
+        error = int(entry.get("status", 0)) >= 500
+        if asked == [""] and not error:
+            continue  # answered by the edge itself: a limit, a file
+        counted["requests"] += 1
+        counted["errors"] += error
+        counted["elsewhere"] += not error and asked[-1] not in addresses
+    return counted
+
+
+def watch_problem(
+    before: Mapping[str, int], after: Mapping[str, int], failed_probes: int, max_error_ratio: float, least: int = 20
+) -> str:
+    """What speaks against a release that serves; empty: nothing yet.
+
+    Requests that the other colour had to answer are errors of this one. The share of errors may be what is allowed, or
+    twice what the release before had (if it had `least` requests to tell by). One bad answer is bad luck, two are not.
+    """
+    if failed_probes >= 2:
+        return f"{failed_probes} probes in a row failed"
+    bad = after["errors"] + after["elsewhere"]
+    allowed = max(max_error_ratio, 2 * before["errors"] / before["requests"] if before["requests"] >= least else 0.0)
+    if bad >= 2 and bad > allowed * after["requests"]:
+        return (
+            f"{bad} of {after['requests']} requests failed or had to be answered by the other colour "
+            f"(allowed is a share of {allowed:.3f})"
+        )
+    return ""
+
+
+def entries(text: bytes) -> Iterator[dict[str, Any]]:
+    """The log's lines; one that is cut short or is no JSON is passed over."""
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+class Log:
+    """Follows the log from where it ends now, through its rotation: the file that was renamed is read to its end first."""
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.file = self._open()
+        self.start = self.file.seek(0, os.SEEK_END) if self.file else 0
+        self.rest = b""
+
+    def before(self, size: int = 1_000_000) -> Iterator[dict[str, Any]]:
+        """The last lines before the beginning: what was usual."""
+        if self.file:
+            at = self.file.tell()
+            self.file.seek(max(0, self.start - size))
+            yield from entries(self.file.read(min(size, self.start)))
+            self.file.seek(at)
+
+    def new(self) -> Iterator[dict[str, Any]]:
+        """What came since the last call; the rest of a line that is not complete comes with the next one."""
+        text = self.rest + self._read()
+        fresh = self._open()
+        if fresh and (not self.file or os.fstat(fresh.fileno()).st_ino != os.fstat(self.file.fileno()).st_ino):
+            self.file = fresh
+            text += self._read()
+        complete, newline, self.rest = text.rpartition(b"\n")
+        yield from entries(complete + newline)
+
+    def _read(self) -> bytes:
+        if not self.file:
+            return b""
+        if os.fstat(self.file.fileno()).st_size < self.file.tell():  # emptied in place
+            self.file.seek(0)
+        return self.file.read()
+
+    def _open(self) -> BinaryIO | None:
+        with contextlib.suppress(FileNotFoundError):
+            return self.path.open("rb")
+        return None
+
+
+# States of a TCP connection in which it still carries, or is about to carry, a request (include/net/tcp_states.h):
+# ESTABLISHED, SYN_SENT. In the others our side has ended it.
+OPEN = ("01", "02")
+
+
+def connections(table: str, addresses: Iterable[str]) -> int:
+    """Count open connections from this host to addresses.
+
+    :param table: what ``/proc/net/tcp`` and ``/proc/net/tcp6`` hold.
+    :param addresses: ``address:port``, IPv6 in brackets.
+    """
+    wanted = {_hexadecimal(address) for address in addresses}
+    count = 0
+    for line in table.splitlines():
+        fields = line.split()
+        if len(fields) > 3 and fields[3] in OPEN and fields[2] in wanted:
+            count += 1
+    return count
+
+
+def _hexadecimal(address: str) -> str:
+    """An address as the kernel writes it: each 32 bits in the machine's own byte order."""
+    host, _, port = address.rpartition(":")
+    ip = ipaddress.ip_address(host.strip("[]"))
+    packed = socket.inet_pton(socket.AF_INET if ip.version == 4 else socket.AF_INET6, str(ip))
+    words = [int.from_bytes(packed[i : i + 4], sys.byteorder) for i in range(0, len(packed), 4)]
+    return "".join(f"{word:08X}" for word in words) + f":{int(port):04X}"
+
+
+def open_connections(addresses: Iterable[str]) -> int:
+    """Count open connections from this host to addresses now."""
+    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
+    return connections("\n".join(table.read_text() for table in tables if table.exists()), addresses)

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stop what no longer serves."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: blue_green_retire
+author: The kasaneha.deploy maintainers
+version_added: 0.1.0
+short_description: Stop the containers of every colour but one
+description:
+  - Stops the running containers of an application's other colours, each within its own C(stop_timeout).
+  - Stopped containers stay, for a quick way back and for a look at a release that failed.
+  - Removes images of the application's repositories that no rollback needs. That it cannot is never a failure.
+options:
+  app:
+    description: Name of the application, as in C(app_name).
+    type: str
+    required: true
+  keep:
+    description: The colour that goes on; empty for none.
+    type: str
+    required: true
+  repositories:
+    description: The services' images, with or without tag; other images are left alone.
+    type: list
+    elements: str
+    default: []
+  needed_images:
+    description: IDs of images that must stay. Without any, no image is removed.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: Says what would be stopped.
+    support: full
+  diff_mode:
+    description: Shows what runs and what would run.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Stop what no longer serves
+  kasaneha.deploy.blue_green_retire:
+    app: kasaneha
+    keep: green
+"""
+
+RETURN = r"""
+stopped:
+  description: Names of the containers that were stopped.
+  returned: always
+  type: list
+  elements: str
+killed:
+  description: Those among them that did not end when they were asked to, and were killed when their time was over.
+  returned: always
+  type: list
+  elements: str
+removed_images:
+  description: IDs of the images that were removed.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _record
+
+KILLED = 137  # 128 + SIGKILL: the exit code of a process that was killed
+
+
+def main() -> None:
+    """Stop them."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "str", "required": True},
+            "keep": {"type": "str", "required": True},
+            "repositories": {"type": "list", "elements": "str", "default": []},
+            "needed_images": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    app, keep = module.params["app"], module.params["keep"]
+    try:
+        running = [
+            entry
+            for entry in _containers.observe(module.run_command, app)
+            if entry["state"] in ("running", "restarting", "paused")
+        ]
+        names = [entry["name"] for entry in running if entry["colour"] != keep]
+        problem = "" if module.check_mode else _containers.stop(module.run_command, names)
+        after = _containers.observe(module.run_command, app)
+    except RuntimeError as error:
+        module.fail_json(msg=f"The containers of {app} cannot be seen: {error}")
+    if problem:
+        module.fail_json(msg=f"{', '.join(names)} cannot be stopped: {problem}")
+    needed = module.params["needed_images"]
+    if needed:  # and what stopped containers are made of
+        needed = [*needed, *(entry["id"] for entry in after)]
+    old = _record.images_to_remove(_containers.images(module.run_command), module.params["repositories"], needed)
+    removed = [] if module.check_mode else _containers.remove_images(module.run_command, old)
+    before = sorted(entry["name"] for entry in running)
+    diff = {"diff": {"before": before, "after": sorted(set(before) - set(names))}} if module._diff else {}
+    killed = [entry["name"] for entry in after if entry["name"] in names and entry["exit_code"] == KILLED]
+    module.exit_json(changed=bool(names or removed), stopped=names, killed=killed, removed_images=removed, **diff)
+
+
+if __name__ == "__main__":
+    main()

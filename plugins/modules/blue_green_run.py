@@ -1,0 +1,200 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lock, the journal and the record of releases."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: blue_green_run
+author: The kasaneha.deploy maintainers
+version_added: 0.1.0
+short_description: Begin, journal, commit and end the run of a release
+description:
+  - One run at a time may release an application. It is a file on the host that keeps the record, which is the lock and the
+    journal in one.
+  - The run whose owner died is taken over by the next one.
+  - O(state=entered) with O(record) is the commit.
+  - O(state=copied) writes the record and a line of the log to a host that only keeps copies.
+  - O(state=frozen) and O(state=thawed) forbid and allow releases.
+options:
+  app:
+    description: Name of the application, as in C(app_name).
+    type: str
+    required: true
+  state:
+    description: What is to be noted.
+    type: str
+    choices: [begun, entered, ended, copied, frozen, thawed]
+    required: true
+  id:
+    description: The run, as O(state=begun) returned it.
+    type: str
+    default: ""
+  run:
+    description: What the run is to do and who does it, for O(state=begun).
+    type: dict
+    default: {}
+  instead_of:
+    description: The dead run that this one takes over from, for O(state=begun).
+    type: str
+    default: ""
+  since:
+    description: C(since) of the record that the run was planned with, for O(state=begun); empty if there was none.
+    type: str
+  phase:
+    description: The phase that begins, for O(state=entered).
+    type: str
+    choices: [prepare, migrate, start, switch, commit]
+  limit:
+    description: Seconds after which the run counts as dead unless it notes something again.
+    type: int
+    default: 300
+  record:
+    description: The record from now on.
+    type: dict
+  outcome:
+    description: How the run ended.
+    type: str
+    choices: [done, failed, repaired]
+    default: done
+  message:
+    description: Why it ended so, or why releases are frozen.
+    type: str
+    default: ""
+  details:
+    description: Durations and counts that belong into the log, for O(state=ended).
+    type: dict
+    default: {}
+  line:
+    description: The line that the log of the record's host got, for O(state=copied).
+    type: dict
+attributes:
+  check_mode:
+    description: Says what would change.
+    support: full
+  diff_mode:
+    description: Shows the record before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Take the lock
+  kasaneha.deploy.blue_green_run:
+    app: kasaneha
+    state: begun
+    run: {action: release, to_release: v1.1.0, owner: "{{ lookup('kasaneha.deploy.run_owner') }}"}
+  register: begun
+
+- name: Commit
+  kasaneha.deploy.blue_green_run:
+    app: kasaneha
+    state: entered
+    id: "{{ begun.run.id }}"
+    phase: commit
+    record: "{{ new_record }}"
+"""
+
+RETURN = r"""
+run:
+  description: The run as it stands now; empty when it ended.
+  returned: always
+  type: dict
+line:
+  description: The line that the log got.
+  returned: when the run ended
+  type: dict
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils._blue_green import PHASES
+from ansible_collections.kasaneha.deploy.plugins.module_utils._run import HeldError, Releases, iso
+
+
+def apply(releases: Releases, params: dict[str, Any]) -> dict[str, Any]:
+    """Note what is to be noted; what the module returns."""
+    state = params["state"]
+    if state == "begun":
+        run = {**params["run"], "message": params["message"]}
+        return {"run": releases.begin(run, params["limit"], params["instead_of"], params["since"])}
+    if state == "entered":
+        return {"run": releases.enter(params["id"], params["phase"], params["limit"], params["record"])}
+    if state == "ended":
+        return {"line": releases.end(params["id"], params["outcome"], params["message"], params["details"])}
+    if state == "copied":
+        if params["record"]:
+            _statefile.write(releases.record_file, params["record"])
+        if params["line"]:
+            releases.log(params["line"])
+    elif state == "frozen":
+        who = params["run"].get("owner", {})
+        by = f"{who.get('user')}@{who.get('host')}"
+        _statefile.write(releases.freeze_file, {"by": by, "since": iso(time.time()), "message": params["message"]})
+    else:
+        _statefile.remove(releases.freeze_file)
+    return {}
+
+
+def will_change(releases: Releases, params: dict[str, Any]) -> bool:
+    """Whether there is anything to note."""
+    if params["state"] == "copied":
+        try:
+            same = params["record"] is None or releases.record() == params["record"]
+        except ValueError:
+            same = False
+        return bool(params["line"]) or not same
+    frozen = releases.freeze()
+    if params["state"] == "frozen":
+        return not frozen or frozen.get("message") != params["message"]
+    if params["state"] == "thawed":
+        return bool(frozen)
+    return True
+
+
+def main() -> None:
+    """Note it, or say who is in the way."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "str", "required": True},
+            "state": {"type": "str", "required": True, "choices": ["begun", "entered", "ended", "copied", "frozen", "thawed"]},
+            "id": {"type": "str", "default": ""},
+            "run": {"type": "dict", "default": {}},
+            "instead_of": {"type": "str", "default": ""},
+            "since": {"type": "str"},
+            "phase": {"type": "str", "choices": list(PHASES)},
+            "limit": {"type": "int", "default": 300},
+            "record": {"type": "dict"},
+            "outcome": {"type": "str", "default": "done", "choices": ["done", "failed", "repaired"]},
+            "message": {"type": "str", "default": ""},
+            "details": {"type": "dict", "default": {}},
+            "line": {"type": "dict"},
+        },
+        required_if=[("state", "entered", ["id", "phase"]), ("state", "ended", ["id"])],
+        supports_check_mode=True,
+    )
+    releases = Releases(Path("/var/lib") / module.params["app"])
+    changed = will_change(releases, module.params)
+    diff = {}
+    if module.params["record"] is not None and module._diff:
+        try:
+            before = releases.record() or {}
+        except ValueError as error:
+            before = {"problem": str(error)}
+        diff = {"diff": {"before": before, "after": module.params["record"], "before_header": "record", "after_header": "record"}}
+    result: dict[str, Any] = {}
+    if changed and not module.check_mode:
+        try:
+            result = apply(releases, module.params)
+        except HeldError as error:
+            module.fail_json(msg=str(error))
+        except OSError as error:
+            module.fail_json(msg=f"{error.filename or releases.folder}: {error.strerror}. Is the disk full, or the folder gone?")
+    module.exit_json(changed=changed, **{"run": {}, **result}, **diff)
+
+
+if __name__ == "__main__":
+    main()

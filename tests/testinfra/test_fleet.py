@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet of two app hosts and an edge: one release on all of them or none, whichever host fails and when."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from .load import Load
+from .playbook import INVENTORY, ROOT, play, start
+
+EDGE, APPS = "198.51.100.42", ("fleet-app1", "fleet-app2")
+QUICK = {"nginx_watch_seconds": 3, "app_start_timeout": 15}
+
+pytestmark = pytest.mark.usefixtures("once")
+
+
+@pytest.fixture
+def once(host: Any) -> None:
+    """The checks speak of the whole fleet: they run for one of its hosts only."""
+    if host.backend.get_hostname() != "fleet-edge":
+        pytest.skip("once for the fleet")
+
+
+def on(name: str, command: str) -> str:
+    """Run a shell command as root on one host of the fleet."""
+    done = subprocess.run(
+        ["ansible", name, "-i", str(INVENTORY), "-b", "-o", "-m", "ansible.builtin.shell", "-a", command],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.partition("(stdout) ")[2].replace("\\n", "\n").strip()
+
+
+def record(name: str = "fleet-app1") -> dict[str, Any]:
+    """The record of releases on one host."""
+    return json.loads(on(name, "cat /var/lib/kasaneha/release.json"))
+
+
+def one_release(release: str, *names: str) -> None:
+    """Every host shows the same release, in the same colour, and nothing else runs."""
+    expected = record()
+    assert expected["release"] == release
+    for name in names or APPS:
+        shown = on(name, "docker ps --filter label=kasaneha.deploy.colour --format "
+                         "'{{ '{{' }}.Label \"kasaneha.deploy.release\"{{ '}}' }} {{ '{{' }}.Label \"kasaneha.deploy.colour\"{{ '}}' }}'")  # fmt: skip
+        assert set(shown.splitlines()) == {f"{release} {expected['colour']}"}, f"{name}: {shown}"
+    assert on("fleet-edge", "ls /var/lib/kasaneha/edge/live/") == expected["colour"]
+    on("fleet-app1", "test ! -e /var/lib/kasaneha/run.json")
+
+
+def test_a_release_is_one_transaction_and_costs_no_request():
+    one_release("v1.0.0")
+    with Load(EDGE, rate=100) as load:
+        done = play("playbooks/deploy.yml", app_release="v1.1.0", **QUICK)
+        assert done.returncode == 0, done.stdout[-3000:]
+        result = load.stop()
+    assert result["failed"] == 0, result["failures"]
+    one_release("v1.1.0")
+    assert record("fleet-app2")["release"] == record("fleet-edge")["release"] == "v1.1.0"  # copies
+    assert on("fleet-app2", "tail -1 /var/lib/kasaneha/releases.log") == on(
+        "fleet-app1", "tail -1 /var/lib/kasaneha/releases.log"
+    )
+
+
+def test_one_host_whose_gate_fails_keeps_the_whole_fleet_back():
+    # Its port is taken: the new colour starts on the first host and cannot on the second.
+    on("fleet-app2", "systemd-run --unit=squatter python3 -m http.server --bind 198.51.100.41 18080")
+    try:
+        with Load(EDGE, rate=100) as load:
+            done = play("playbooks/deploy.yml", app_release="v1.2.0", **QUICK)
+            result = load.stop()
+    finally:
+        on("fleet-app2", "systemctl stop squatter")
+    assert done.returncode != 0 and "v1.2.0 was not released. v1.1.0 serves as before. fleet-app2: Start" in " ".join(
+        done.stdout.split()
+    )
+    assert result["failed"] == 0, result["failures"]
+    one_release("v1.1.0")
+
+
+def test_a_host_that_dies_between_gate_and_switch_keeps_the_fleet_on_the_old_release():
+    server = "kasaneha-lab-fleet-app2"
+    with Load(EDGE, rate=60, slow=0, streams=0) as load:
+        run = start("playbooks/deploy.yml", app_release="v1.2.0", **QUICK)
+        on(
+            "fleet-app1",
+            'for i in $(seq 600); do grep -q \'"phase": "start"\' /var/lib/kasaneha/run.json && exit 0; sleep 0.1; done; exit 1',
+        )
+        subprocess.run(["docker", "pause", server], check=True)
+        try:
+            assert run.wait() != 0
+        finally:
+            subprocess.run(["docker", "unpause", server], check=True)
+        result = load.stop()
+    assert result["failed"] == 0, result["failures"]
+    one_release("v1.1.0", "fleet-app1")
+    # It comes back with the new colour still running; the next run puts it right.
+    done = play("playbooks/deploy.yml", app_release="v1.2.0", force=True, **QUICK)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search("fleet-app2: containers of blue run", " ".join(done.stdout.split()))
+    one_release("v1.2.0")
+
+
+def test_a_new_host_without_the_shared_volumes_is_refused():
+    done = play("playbooks/deploy.yml", app_release="v1.1.0", app_shared_volumes=False)
+    assert done.returncode != 0 and "app_shared_volumes" in done.stdout and re.search("changed=0 ", done.stdout)

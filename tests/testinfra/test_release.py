@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases under load: a good one costs no request, a bad one undoes itself, and a run that is cut off leaves one release."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from .load import Load
+from .playbook import play, start
+
+QUICK = {"nginx_watch_seconds": 3, "app_start_timeout": 15}
+RELEASE = "playbooks/release.yml"  # what site.yml ends with; the rest of it has tests of its own
+BAD = {
+    "never-listens": ({}, "did not prove itself within 5 s .*Connection refused"),
+    "health-500": ({}, "did not prove itself within 5 s .*status 500"),
+    "slow-start": ({}, "did not prove itself within 5 s"),
+    "liar": ({}, "release is 'v1.0.0', not 'v2.0.0-liar'"),
+    "crash": ({"nginx_watch_seconds": 12}, "while it was watched"),
+    "failing-migration": ({}, "failed: .*failing_migration"),
+    "hanging-migration": ({"migration_timeout": 6}, "was not done within 6 s and was ended"),
+}
+
+
+@pytest.fixture(scope="module")
+def record(root) -> Callable[[], dict[str, Any]]:
+    """The record of releases as it stands."""
+    return lambda: json.loads(root("cat /var/lib/kasaneha/release.json"))
+
+
+@pytest.fixture(scope="module")
+def serving(browse) -> Callable[[], str]:
+    """The release that answers users."""
+    return lambda: json.loads(browse("/api/v1/info")[2])["release"]
+
+
+@pytest.fixture(scope="module")
+def users(variables) -> Iterator[Load]:
+    """Users at work the whole time."""
+    with Load(variables["ansible_host"], rate=60) as load:
+        yield load
+
+
+@contextmanager
+def unharmed(users: Load, but: Callable[[dict[str, Any]], bool] = lambda failure: False) -> Iterator[None]:
+    """None of the users may lose a request meanwhile, `but` those that no proxy can save."""
+    began = time.time()
+    yield
+    time.sleep(1)  # for the answers to what began last
+    lost = [failure for failure in users.failures_since(began) if not but(failure)]
+    assert not lost, json.dumps(lost[:5], indent=1)
+
+
+def words(done: subprocess.CompletedProcess[str]) -> str:
+    """What a run said, as one line."""
+    return " ".join(done.stdout.split())
+
+
+def deploy(release: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Deploy with short waits."""
+    return play("playbooks/deploy.yml", *options, app_release=release, **{**QUICK, **variables})
+
+
+def settled(root, colour: str) -> None:
+    """One release, and nothing left over: no lock, no way back that waits, one colour that runs."""
+    assert root("cd /var/lib/kasaneha; ls edge/live/; test ! -e run.json; test ! -L edge/uncommitted").split() == [colour]
+    running = root("docker ps --filter label=kasaneha.deploy.colour --format '{{.Label \"kasaneha.deploy.colour\"}}'").split()
+    assert running and set(running) == {colour}
+    assert "nginx-edge-revert.timer" not in root("systemctl list-timers --all --no-legend")
+
+
+def test_a_release_costs_no_request(users, root, serving, record):
+    before = record()
+    assert serving() == before["release"] == "v1.0.0"
+    with unharmed(users):
+        done = deploy("v1.1.0")
+        assert done.returncode == 0, done.stdout[-3000:]
+    assert serving() == "v1.1.0" and record()["colour"] != before["colour"]
+    settled(root, record()["colour"])
+    line = json.loads(root("tail -1 /var/lib/kasaneha/releases.log"))
+    assert (line["from_release"], line["to_release"], line["outcome"]) == ("v1.0.0", "v1.1.0", "done") and line["seconds"][
+        "switch"
+    ] > 0
+
+
+def test_the_same_release_again_changes_nothing():
+    done = deploy("v1.1.0")
+    assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
+    done = play("site.yml")
+    assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
+
+
+def test_check_mode_shows_the_plan_and_changes_nothing(root, record):
+    before = record(), root("docker ps --all --format '{{.ID}} {{.Status}}' | cut -c1-15; ls /var/lib/kasaneha/edge/states")
+    done = deploy("v1.2.0", "--check", "--diff")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"Release v1\.2\.0 as (blue|green), in place of v1\.1\.0", words(done))
+    assert re.search(r"^\+.*v1\.2\.0", done.stdout, re.MULTILINE)
+    assert (
+        record(),
+        root("docker ps --all --format '{{.ID}} {{.Status}}' | cut -c1-15; ls /var/lib/kasaneha/edge/states"),
+    ) == before
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_release_undoes_itself(fault, users, root, serving, record):
+    options, sentence = BAD[fault]
+    # What was sent already to a process that dies, and may not be sent twice, cannot be saved.
+    with unharmed(users, but=lambda failure: fault == "crash" and (failure["method"] == "POST" or failure["kind"] == "sse")):
+        done = play(
+            "playbooks/deploy.yml", app_release=f"v2.0.0-{fault}",
+            **{**QUICK, "app_start_timeout": 5 if fault != "crash" else 15, **options,
+               "app_migrations": {"service": "backend", "command": ["./main", "migrate", "up"], "timeout": options.get("migration_timeout", 60)}},
+        )  # fmt: skip
+        assert done.returncode != 0
+        assert re.search(sentence, words(done)), done.stdout[-3000:]
+        assert f"v2.0.0-{fault} was not released. v1.1.0 serves as before." in words(done)
+    assert serving() == "v1.1.0"
+    settled(root, record()["colour"])
+    assert f"v2.0.0-{fault}" in record()["bad"]
+    if "migration" not in fault:  # kept for a look, until the next run
+        assert f"v2.0.0-{fault}" in root("docker ps --all --format '{{.Label \"kasaneha.deploy.release\"}}'")
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'kasaneha-migrate'"
+    assert root(f'docker exec kasaneha-postgres psql -U kasaneha -d kasaneha_db -qAtc "{sessions}"').strip() == "0"
+
+
+def test_a_release_that_ignores_the_signal_is_stopped_all_the_same(users, root, serving, record):
+    with unharmed(users):
+        done = deploy("v2.0.0-ignores-sigterm")
+        assert done.returncode == 0, done.stdout[-3000:]
+        done = play("playbooks/rollback.yml", **QUICK)
+        assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search("kasaneha-backend-(blue|green) did not end when asked and was killed", words(done))
+    assert serving() == "v1.1.0"
+    settled(root, record()["colour"])
+
+
+PHASES = ["prepare", "migrate", "start", "switch", "commit"]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_run_that_is_killed_leaves_one_release_and_the_next_one_tidies_up(phase, users, root, serving, record):
+    before = record()
+    goal = "v1.2.0" if before["release"] != "v1.2.0" else "v1.1.0"
+    with unharmed(users):
+        run = start("playbooks/deploy.yml", app_release=goal, force=True, **{**QUICK, "nginx_revert_seconds": 10})
+        root(
+            f'for i in $(seq 600); do grep -q \'"phase": "{phase}"\' /var/lib/kasaneha/run.json 2>/dev/null && exit 0;'
+            " sleep 0.1; done; exit 1"
+        )
+        run.kill()
+        committed = phase == "commit"
+        time.sleep(2)
+        done = play(RELEASE, **QUICK)
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert f"The release of {goal}" in words(done) and f"it is {'finished' if committed else 'undone'}" in words(done)
+        after = record()
+        assert after["release"] == (goal if committed else before["release"])
+        assert serving() == after["release"]
+        settled(root, after["colour"])
+        done = play(RELEASE, **QUICK)
+        assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
+
+
+def test_a_switch_that_nobody_confirms_goes_back_by_itself(users, root, serving, record):
+    before = record()
+    goal = "v1.2.0" if before["release"] != "v1.2.0" else "v1.1.0"
+    with unharmed(users):
+        run = start(
+            "playbooks/deploy.yml", app_release=goal, force=True, **{**QUICK, "nginx_watch_seconds": 5, "nginx_revert_seconds": 1}
+        )
+        root("for i in $(seq 600); do test -L /var/lib/kasaneha/edge/uncommitted && exit 0; sleep 0.1; done; exit 1")
+        run.kill()
+        # The module may live on without its playbook: it watches, and goes back or waits to be confirmed.
+        root("for i in $(seq 200); do test ! -L /var/lib/kasaneha/edge/uncommitted && exit 0; sleep 0.1; done; exit 1")
+        assert serving() == before["release"]
+        assert play(RELEASE, **QUICK).returncode == 0
+    settled(root, before["colour"])
+
+
+def test_two_at_once(root, serving, record):
+    goal = "v1.2.0" if record()["release"] != "v1.2.0" else "v1.1.0"
+    first = start("playbooks/deploy.yml", app_release=goal, force=True, **{**QUICK, "nginx_watch_seconds": 12})
+    root("for i in $(seq 300); do test -e /var/lib/kasaneha/run.json && exit 0; sleep 0.1; done; exit 1")
+    began = time.monotonic()
+    second = deploy("v1.0.0", force=True)
+    assert second.returncode != 0 and time.monotonic() - began < 30
+    assert re.search(
+        rf"{goal} is being released by \S+ on \S+ \(process \d+\), since .* its process is at work", words(second)
+    ), second.stdout[-3000:]
+    assert first.wait() == 0
+    assert serving() == goal
+
+
+def test_a_stale_lock_of_another_machine_is_recognised(root, record):
+    now = record()
+    stale = {"schema": 1, "id": "x", "owner": {"user": "hana", "host": "laptop", "pid": 1, "boot": "b", "started": "1"}, "phase": "start",
+             "phases": {"prepare": 0}, "since": "2026-01-01T00:00:00Z", "until": time.time() + 600, "to_release": "v9"}  # fmt: skip
+    root(f"cat > /var/lib/kasaneha/run.json <<'E'\n{json.dumps(stale)}\nE")
+    done = deploy(now["release"])
+    assert (
+        done.returncode != 0 and "v9 is being released by hana on laptop" in words(done) and "it counts as dead in" in words(done)
+    )
+    root(f"cat > /var/lib/kasaneha/run.json <<'E'\n{json.dumps({**stale, 'until': 1})}\nE")
+    done = deploy(now["release"])
+    assert done.returncode == 0 and "it said nothing within its time" in words(done), done.stdout[-3000:]
+    settled(root, now["colour"])
+
+
+def test_freeze_and_rollback_and_bad_marks(root, serving, record):
+    serves = record()["release"]
+    assert play("playbooks/freeze.yml", freeze="on", message="until Monday").returncode == 0
+    done = deploy("v1.0.0")
+    assert done.returncode != 0 and "Releases are frozen" in words(done) and "until Monday" in words(done)
+    assert play("playbooks/freeze.yml", freeze="off").returncode == 0
+    assert play("playbooks/freeze.yml", freeze="on").returncode != 0  # without a reason
+    done = play("playbooks/rollback.yml", release="v2.0.0-liar")
+    assert done.returncode != 0 and "v2.0.0-liar is not known here" in words(done)
+    done = play("playbooks/rollback.yml", release="v1.0.0", **QUICK)
+    assert done.returncode == 0 and serving() == "v1.0.0", done.stdout[-3000:]
+    done = play("playbooks/rollback.yml", release=serves, **QUICK)  # without a name it would not go forward again
+    assert done.returncode == 0 and serving() == serves, done.stdout[-3000:]
+
+
+def test_maintenance_keeps_users_out_and_a_release_goes_on(browse, serving, record):
+    goal = "v1.2.0" if record()["release"] != "v1.2.0" else "v1.1.0"
+    assert play("playbooks/maintenance.yml", maintenance="on").returncode == 0
+    status, headers, page = browse("/")
+    assert status == 503 and headers["retry-after"] == "300" and "<h1>Back in a moment</h1>" in page
+    done = deploy(goal, force=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert browse("/api/v1/info")[0] == 503  # still closed
+    assert play("playbooks/maintenance.yml", maintenance="off").returncode == 0
+    assert serving() == goal
+
+
+def test_status_is_one_screen(record):
+    done = play("playbooks/status.yml")
+    assert done.returncode == 0 and re.search("changed=0 ", done.stdout)
+    now = record()
+    for part in (
+        f"{now['release']} serves as {now['colour']} since",
+        "the edge serves",
+        "lock: free",
+        "sha256:",
+        "bad: v2.0.0-",
+        "done,",
+    ):
+        assert part in words(done)
+
+
+REFUSED = {
+    "unknown release": ({"app_release": "v9.9.9"}, "app_services.backend.image, release v9.9.9"),
+    "image without the label": ({"app_release": "v2.0.0-unlabelled"}, "has nothing in its label"),
+    "wrong port": (
+        {"app_release": "v1.0.0", "force": True, "wrong_port": True, "app_start_timeout": 4},
+        "did not prove itself within 4 s .*(refused|reset|disconnected|closed)",
+    ),
+    "registry that cannot be reached": (
+        {"app_release": "v1.0.0", "force": True, "app_registry": "198.51.100.22:9/none"},
+        "may this server reach",
+    ),
+    "no release": ({"app_release": ""}, "app_release: is not set"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, record, tmp_path):
+    options, sentence = REFUSED[case]
+    if case == "image without the label":
+        port = json.loads(subprocess.run(["docker", "inspect", "kasaneha-lab-registry"], check=True, capture_output=True).stdout)
+        registry = f"127.0.0.1:{port[0]['NetworkSettings']['Ports']['5000/tcp'][0]['HostPort']}/kasaneha"
+        for part in ("backend", "frontend"):
+            image = f"{registry}/{part}:v2.0.0-unlabelled"
+            subprocess.run(["docker", "tag", "kasaneha-lab/redis:7", image], check=True)
+            subprocess.run(["docker", "push", "--quiet", image], check=True, capture_output=True)
+    if options.pop("wrong_port", False):
+        assert play("tests/testinfra/services.yml", out=str(tmp_path / "services.json")).returncode == 0
+        services = json.loads((tmp_path / "services.json").read_text())
+        services["backend"]["port"] = 8081
+        options["app_services"] = services
+    before = record()
+    done = play("playbooks/deploy.yml", **{**QUICK, **options})
+    assert done.returncode != 0 and re.search(sentence, words(done)), done.stdout[-3000:]
+    assert serving() == before["release"]
+    settled(root, before["colour"])
+
+
+@pytest.mark.parametrize("damage", ["echo broken > /var/lib/kasaneha/release.json", "rm /var/lib/kasaneha/release.json"])
+def test_a_record_that_is_lost_is_rebuilt_from_what_runs(damage, root, record):
+    before = record()
+    root(damage)
+    done = play(RELEASE)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"It is rebuilt from what runs: release {before['release']}, colour {before['colour']}" in words(done)
+    after = record()
+    assert {key: after[key] for key in ("release", "colour")} == {key: before[key] for key in ("release", "colour")}
+    root(
+        "docker stop kasaneha-backend-blue kasaneha-frontend-blue kasaneha-backend-green kasaneha-frontend-green; rm /var/lib/kasaneha/release.json"
+    )
+    done = play(RELEASE)
+    assert done.returncode != 0 and "It cannot be rebuilt" in words(done)
+    root(f"docker start kasaneha-backend-{before['colour']} kasaneha-frontend-{before['colour']}")
+    assert play(RELEASE).returncode == 0
+
+
+def test_a_full_disk_stops_a_release_and_harms_nothing(root, serving, record):
+    before = record()
+    root("mkdir -p /mnt/small && mount -t tmpfs -o size=64k tmpfs /mnt/small && cp -a /var/lib/kasaneha/. /mnt/small/ "
+         "&& mount --bind /mnt/small /var/lib/kasaneha && (dd if=/dev/zero of=/var/lib/kasaneha/fill bs=1k 2>/dev/null || true)")  # fmt: skip
+    try:
+        done = deploy("v1.0.0", force=True)
+        assert done.returncode != 0 and "disk full" in words(done), done.stdout[-3000:]
+        assert serving() == before["release"]
+    finally:
+        root("umount /var/lib/kasaneha && umount /mnt/small")
+    settled(root, before["colour"])
+
+
+def test_a_configuration_that_nginx_refuses(root, serving, record):
+    """A release needs no reload, so it works and warns; a change of configuration is refused before the reload."""
+    before = root("cat /etc/nginx/nginx.conf")
+    done = play("site.yml", nginx_client_max_body_size="1m; no_such_directive on")
+    assert done.returncode != 0 and "no_such_directive" in done.stdout
+    assert root("cat /etc/nginx/nginx.conf") == before
+    root("echo 'broken {' >> /etc/nginx/nginx.conf")
+    try:
+        goal = "v1.2.0" if record()["release"] != "v1.2.0" else "v1.1.0"
+        done = deploy(goal, force=True)
+        assert done.returncode == 0 and "nginx would not start with its configuration" in words(done), done.stdout[-3000:]
+        assert serving() == goal
+    finally:
+        root(f"cat > /etc/nginx/nginx.conf <<'END-OF-FILE'\n{before}END-OF-FILE")
+    assert play("site.yml").returncode == 0

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which process owns a run, and whether it lives: of an invented /proc, and of this process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _owner
+
+BOOT = "0b5e6f2a-1111-2222-3333-444455556666"
+PLAY = ["/usr/bin/python3", "/usr/bin/ansible-playbook", "site.yml"]
+
+
+class Proc:
+    """A /proc with invented processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "sys/kernel/random").mkdir(parents=True)
+        (folder / "sys/kernel/random/boot_id").write_text(f"{BOOT}\n")
+
+    def add(self, pid: int, parent: int, command: list[str], started: int = 100, state: str = "S", name: str = "x") -> None:
+        """Let a process live."""
+        (self.folder / str(pid)).mkdir(exist_ok=True)
+        (self.folder / str(pid) / "cmdline").write_bytes(b"".join(word.encode() + b"\0" for word in command))
+        numbers = " ".join(str(number) for number in range(5, 22))  # fields 5 to 21
+        (self.folder / str(pid) / "stat").write_text(f"{pid} ({name}) {state} {parent} {numbers} {started} 23 24\n")
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Proc:
+    """A shell that runs ansible-playbook, which has forked this process."""
+    proc, me = Proc(tmp_path), os.getpid()
+    proc.add(1, 0, ["/sbin/init"])
+    proc.add(10, 1, ["-bash"])
+    proc.add(20, 10, PLAY, started=200)
+    proc.add(me, 20, PLAY, started=300)
+    return proc
+
+
+def describe(proc: Proc) -> dict[str, Any]:
+    return _owner.describe("yuki", "laptop", proc.folder)
+
+
+def test_the_owner_is_the_playbook_and_not_its_worker(proc: Proc) -> None:
+    assert describe(proc) == {"user": "yuki", "host": "laptop", "pid": 20, "started": "200", "boot": BOOT}
+
+
+@pytest.mark.parametrize(
+    ("command", "pid"),
+    [
+        (PLAY, 20),
+        (["/venv/bin/ansible-playbook", "site.yml"], 20),
+        (["/usr/bin/python3", "/usr/bin/ansible", "all"], 20),
+        (["ansible-playbook: worker"], 20),
+        (["/usr/bin/vim", "site.yml"], None),
+        (["/usr/bin/make", "deploy"], None),
+        (["/bin/sh", "-c", "ansible-playbook site.yml"], None),  # it only starts one
+        ([], None),
+    ],
+)
+def test_what_belongs_to_a_playbook(proc: Proc, command: list[str], pid: int | None) -> None:
+    proc.add(20, 10, command, started=200)
+    assert describe(proc)["pid"] == (pid or os.getpid())
+
+
+def test_a_playbook_started_by_a_playbook_belongs_to_the_outer_one(proc: Proc) -> None:
+    proc.add(10, 1, PLAY, started=50)
+    assert describe(proc)["pid"] == 10
+
+
+def test_a_parent_that_is_hidden_is_the_end(proc: Proc) -> None:
+    (proc.folder / "20" / "cmdline").unlink()
+    assert describe(proc)["pid"] == os.getpid()
+
+
+OWNER = {"user": "yuki", "host": "laptop", "pid": 20, "started": "200", "boot": BOOT}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"user": "another"}, True),  # the process is what counts
+        ({"host": "other"}, None),
+        ({"host": None}, None),
+        ({"boot": "an earlier one"}, False),
+        ({"started": ""}, None),  # nobody could see it when it began
+        ({"started": None}, None),
+        ({"pid": 21}, False),
+        ({"started": "199"}, False),  # the number was used again
+        ({"pid": "20"}, True),
+    ],
+)
+def test_alive(proc: Proc, change: dict[str, Any], expected: bool | None) -> None:
+    assert _owner.alive({**OWNER, **change}, describe(proc), proc.folder) is expected
+
+
+@pytest.mark.parametrize(("state", "expected"), [("S", True), ("R", True), ("D", True), ("T", True), ("Z", False), ("X", False)])
+def test_a_process_that_is_dead_and_not_buried_is_dead(proc: Proc, state: str, expected: bool) -> None:
+    proc.add(20, 10, PLAY, started=200, state=state)
+    assert _owner.alive(OWNER, {"host": "laptop", "boot": BOOT}, proc.folder) is expected
+
+
+def test_nobody_is_nowhere(proc: Proc) -> None:
+    assert _owner.alive({}, describe(proc), proc.folder) is None
+
+
+def test_without_proc_nobody_knows(tmp_path: Path) -> None:
+    here = _owner.describe("yuki", "mac", tmp_path)
+    assert (here["pid"], here["started"], here["boot"]) == (os.getpid(), "", "")
+    for owner in (here, {**here, "pid": 4711}, {**here, "host": "other"}):
+        assert _owner.alive(owner, here, tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["a b", "a) S 1 (", "((", ")", "Z"])
+def test_a_name_may_hold_anything(proc: Proc, name: str) -> None:
+    proc.add(20, 10, PLAY, started=200, name=name)
+    assert describe(proc)["started"] == "200"
+    assert _owner.alive(OWNER, describe(proc), proc.folder) is True
+
+
+# --- the real one ---------------------------------------------------------------------------------------
+
+real = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="no /proc here")
+
+
+@real
+def test_this_process_lives() -> None:
+    here = _owner.describe("yuki", "laptop")
+    assert here["pid"] > 0
+    assert int(here["started"]) > 0
+    assert here["boot"]
+    assert _owner.alive(here, here) is True
+    assert _owner.alive({**here, "started": "1"}, here) is False
+
+
+@real
+def test_a_process_that_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = _owner.describe("yuki", "laptop")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+        owner = {**here, "pid": child.pid, "started": fields[19]}
+        assert _owner.alive(owner, here) is True
+        child.kill()
+        for _ in range(200):  # until it is a zombie: nobody has waited for it yet
+            if Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                break
+            time.sleep(0.01)
+        assert _owner.alive(owner, here) is False
+    finally:
+        child.kill()
+        child.communicate()
+    assert _owner.alive(owner, here) is False
