@@ -12,7 +12,7 @@ unit() { python -m pytest -q tests/unit tests/templates; }
 collection() { tests/collection.sh; }
 lab() { ansible-playbook lab/images.yml -i inventories/local; }
 images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
-molecule() { for scenario in default debian12; do command molecule test -s "$scenario" || return 1; done; }
+molecule() { for scenario in default debian12 release fleet; do command molecule test -s "$scenario" || return 1; done; }
 
 passed=0 failed=0
 finish() { # step, exit code, seconds

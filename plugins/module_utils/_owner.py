@@ -35,10 +35,10 @@ def alive(owner: Mapping[str, Any], here: Mapping[str, Any], proc: Path = Path("
     """
     if not owner or owner.get("host") != here.get("host"):
         return None
-    if owner.get("boot") != here.get("boot"):
-        return False
     if not owner.get("started") or not owner.get("boot"):
         return None  # a controller without /proc
+    if owner.get("boot") != here.get("boot"):
+        return False
     return _started(proc, int(owner.get("pid", 0))) == owner.get("started")
 
 

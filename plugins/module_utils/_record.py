@@ -74,8 +74,11 @@ def new_record(
     history = [dict(entry) for entry in record.get("history", [])]
     if record.get("release") and record["release"] != what["release"]:
         left = {key: record[key] for key in ("release", "colour", "since", "services", "migrations") if key in record}
-        if what.get("back"):
+        if what.get("back"):  # neither this nor what came between is behind us any more
             left["rolled_back"] = True
+            names = [entry["release"] for entry in history]
+            for entry in history[: names.index(what["release"]) if what["release"] in names else 0]:
+                entry["rolled_back"] = True
         history = [entry for entry in history if entry["release"] not in (record["release"], what["release"])]
         history.insert(0, {**left, "until": now})
     return {
