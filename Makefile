@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What a shell happens to have set for other projects must not reach this one.
 unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
 
-.PHONY: help demo demo-down test lint unit collection images molecule bench-converge proof setup setup-dev
+.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy proof setup setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,8 +38,13 @@ molecule: setup-dev ## whole servers
 bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
 	python benchmarks/converge.py
 
+bench-deploy: setup-dev ## what a release costs: failed requests, switch time, overhead; beside the usual ways
+	python benchmarks/deploy.py
+
 proof: setup-dev ## the long proofs; results go to benchmarks/results
 	python benchmarks/converge.py
+	python benchmarks/deploy.py
+	python benchmarks/kills.py
 
 setup:
 	@lab/setup.sh

@@ -249,7 +249,10 @@ def rollback_problems(
                 f"release: {target} was marked bad on {bad.get('since')}: {bad.get('reason')} Choose another or use -e force=true."
             )
         newer = [record, *record["history"][: known.index(target)]]
-        blocking = [str(entry["release"]) for entry in newer if entry.get("migrations") == "needs_restore"]
+        blocked = [entry for entry in newer if entry.get("migrations") == "needs_restore"]
+        blocking = [
+            str(entry["release"]) for entry in sorted(blocked, key=lambda entry: str(entry.get("since", "")), reverse=True)
+        ]
         if blocking:
             problems.append(
                 f"release: {target} cannot run on the schema of {', '.join(blocking)} (app_migrations.rollback: needs_restore). "

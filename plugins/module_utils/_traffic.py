@@ -70,6 +70,15 @@ def entries(text: bytes) -> Iterator[dict[str, Any]]:
             yield entry
 
 
+def _read(file: BinaryIO | None) -> bytes:
+    """What a file holds beyond what was read of it."""
+    if not file:
+        return b""
+    if os.fstat(file.fileno()).st_size < file.tell():  # emptied in place
+        file.seek(0)
+    return file.read()
+
+
 class Log:
     """Follows the log from where it ends now, through its rotation: the file that was renamed is read to its end first."""
 
@@ -78,6 +87,7 @@ class Log:
         self.file = self._open()
         self.start = self.file.seek(0, os.SEEK_END) if self.file else 0
         self.rest = b""
+        self.renamed: BinaryIO | None = None
 
     def before(self, size: int = 1_000_000) -> Iterator[dict[str, Any]]:
         """The last lines before the beginning: what was usual."""
@@ -89,20 +99,14 @@ class Log:
 
     def new(self) -> Iterator[dict[str, Any]]:
         """What came since the last call; the rest of a line that is not complete comes with the next one."""
-        text = self.rest + self._read()
-        fresh = self._open()
+        text = self.rest + _read(self.renamed) + _read(self.file)
+        fresh, self.renamed = self._open(), None
         if fresh and (not self.file or os.fstat(fresh.fileno()).st_ino != os.fstat(self.file.fileno()).st_ino):
-            self.file = fresh
-            text += self._read()
+            # nginx writes to the old one until it is told: it is looked at once more.
+            self.renamed, self.file = self.file, fresh
+            text += _read(self.file)
         complete, newline, self.rest = text.rpartition(b"\n")
         yield from entries(complete + newline)
-
-    def _read(self) -> bytes:
-        if not self.file:
-            return b""
-        if os.fstat(self.file.fileno()).st_size < self.file.tell():  # emptied in place
-            self.file.seek(0)
-        return self.file.read()
 
     def _open(self) -> BinaryIO | None:
         with contextlib.suppress(FileNotFoundError):

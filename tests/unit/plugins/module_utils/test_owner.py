@@ -159,3 +159,7 @@ def test_a_process_that_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
         child.kill()
         child.communicate()
     assert _owner.alive(owner, here) is False
+
+
+def test_an_owner_without_boot_is_unknown(tmp_path):
+    assert _owner.alive({"host": "h", "pid": 1, "started": "", "boot": ""}, {"host": "h", "boot": "b"}, tmp_path) is None

@@ -312,3 +312,16 @@ def test_an_image_that_serves_or_may_serve_again_is_never_removed(keep: int) -> 
 )
 def test_repository(name: str, expected: str) -> None:
     assert _record.repository(name) == expected
+
+
+def test_a_rollback_over_several_releases_leaves_all_of_them_behind():
+    v3 = {
+        "release": "v3",
+        "colour": "blue",
+        "since": "3",
+        "services": {},
+        "history": [{"release": "v2"}, {"release": "v1"}],
+        "bad": {},
+    }
+    found = _record.new_record(v3, {"release": "v1", "colour": "green", "back": True}, {}, "now")
+    assert _record.rollback_target(found) == ""

@@ -275,3 +275,15 @@ def test_connections_of_this_host(family: int, host: str) -> None:
             assert _traffic.open_connections([address]) == 2
             second.shutdown(socket.SHUT_WR)  # we have ended it, whatever the other side does
             assert _traffic.open_connections([address]) == 1
+
+
+def test_lines_that_nginx_wrote_to_the_renamed_file_before_it_was_told(tmp_path):
+    path = tmp_path / "log"
+    path.touch()
+    log = _traffic.Log(str(path))
+    path.rename(tmp_path / "log.1")
+    path.touch()
+    assert list(log.new()) == []
+    with (tmp_path / "log.1").open("a") as old:
+        old.write('{"n": 1}\n')
+    assert [entry["n"] for entry in log.new()] == [1]
