@@ -1,3 +1,4 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Who runs this playbook."""
 
@@ -5,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: run_owner
-author: The kasaneha.deploy maintainers
+author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
 short_description: Tell who runs this playbook, and whether another run's owner still lives
 description:

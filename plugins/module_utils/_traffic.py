@@ -136,7 +136,7 @@ def connections(table: str, addresses: Iterable[str]) -> int:
 
 def _hexadecimal(address: str) -> str:
     """An address as the kernel writes it: each 32 bits in the machine's own byte order."""
-    host, _, port = address.rpartition(":")
+    host, _colon, port = address.rpartition(":")
     ip = ipaddress.ip_address(host.strip("[]"))
     packed = socket.inet_pton(socket.AF_INET if ip.version == 4 else socket.AF_INET6, str(ip))
     words = [int.from_bytes(packed[i : i + 4], sys.byteorder) for i in range(0, len(packed), 4)]

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Let a release pass only if it proves itself."""
 
@@ -6,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: blue_green_gate
-author: The kasaneha.deploy maintainers
+author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
 short_description: Wait until the containers of one colour prove that they are the release that is wanted
 description:

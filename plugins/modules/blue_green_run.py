@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lock, the journal and the record of releases."""
 
@@ -6,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: blue_green_run
-author: The kasaneha.deploy maintainers
+author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
 short_description: Begin, journal, commit and end the run of a release
 description:
@@ -57,7 +58,7 @@ options:
     type: str
     choices: [done, failed, repaired]
     default: done
-  message:
+  reason:
     description: Why it ended so, or why releases are frozen.
     type: str
     default: ""
@@ -119,12 +120,11 @@ def apply(releases: Releases, params: dict[str, Any]) -> dict[str, Any]:
     """Note what is to be noted; what the module returns."""
     state = params["state"]
     if state == "begun":
-        run = {**params["run"], "message": params["message"]}
-        return {"run": releases.begin(run, params["limit"], params["instead_of"], params["since"])}
+        return {"run": releases.begin(params["run"], params["limit"], params["instead_of"], params["since"])}
     if state == "entered":
         return {"run": releases.enter(params["id"], params["phase"], params["limit"], params["record"])}
     if state == "ended":
-        return {"line": releases.end(params["id"], params["outcome"], params["message"], params["details"])}
+        return {"line": releases.end(params["id"], params["outcome"], params["reason"], params["details"])}
     if state == "copied":
         if params["record"]:
             _statefile.write(releases.record_file, params["record"])
@@ -133,7 +133,7 @@ def apply(releases: Releases, params: dict[str, Any]) -> dict[str, Any]:
     elif state == "frozen":
         who = params["run"].get("owner", {})
         by = f"{who.get('user')}@{who.get('host')}"
-        _statefile.write(releases.freeze_file, {"by": by, "since": iso(time.time()), "message": params["message"]})
+        _statefile.write(releases.freeze_file, {"by": by, "since": iso(time.time()), "message": params["reason"]})
     else:
         _statefile.remove(releases.freeze_file)
     return {}
@@ -149,7 +149,7 @@ def will_change(releases: Releases, params: dict[str, Any]) -> bool:
         return bool(params["line"]) or not same
     frozen = releases.freeze()
     if params["state"] == "frozen":
-        return not frozen or frozen.get("message") != params["message"]
+        return not frozen or frozen.get("message") != params["reason"]
     if params["state"] == "thawed":
         return bool(frozen)
     return True
@@ -169,7 +169,7 @@ def main() -> None:
             "limit": {"type": "int", "default": 300},
             "record": {"type": "dict"},
             "outcome": {"type": "str", "default": "done", "choices": ["done", "failed", "repaired"]},
-            "message": {"type": "str", "default": ""},
+            "reason": {"type": "str", "default": ""},
             "details": {"type": "dict", "default": {}},
             "line": {"type": "dict"},
         },

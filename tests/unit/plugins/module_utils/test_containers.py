@@ -238,7 +238,7 @@ def test_by_service() -> None:
 
 def test_all_that_went_between_the_two_commands_are_none():
     answers = [(0, "abc\n", ""), (1, "[]\n", "error: no such object: abc")]
-    assert _containers.observe(lambda _: answers.pop(0), "x") == []
+    assert _containers.observe(lambda _words: answers.pop(0), "x") == []
 
 
 def test_docker_that_dies_in_the_middle_is_no_answer():
@@ -246,4 +246,4 @@ def test_docker_that_dies_in_the_middle_is_no_answer():
     one = {"Id": "a", "Name": "/a", "Image": "i", "State": state, "Config": {"Image": "i", "Labels": {}}}
     answers = [(0, "a\nb\n", ""), (1, json.dumps([one]), "Cannot connect to the Docker daemon")]
     with pytest.raises(RuntimeError, match="Cannot connect"):
-        _containers.observe(lambda _: answers.pop(0), "x")
+        _containers.observe(lambda _words: answers.pop(0), "x")

@@ -263,7 +263,7 @@ def test_a_moment_without_live_would_be_noticed(folder: Path) -> None:
     _edge_state.switch(folder, "blue")
 
     def unlink_and_link() -> None:
-        for _ in range(200):
+        for _unused in range(200):
             (folder / "live").unlink()
             time.sleep(0.001)
             (folder / "live").symlink_to("states/1")

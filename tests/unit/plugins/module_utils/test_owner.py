@@ -150,7 +150,7 @@ def test_a_process_that_ended_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
         owner = {**here, "pid": child.pid, "started": fields[19]}
         assert _owner.alive(owner, here) is True
         child.kill()
-        for _ in range(200):  # until it is a zombie: nobody has waited for it yet
+        for _unused in range(200):  # until it is a zombie: nobody has waited for it yet
             if Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 break
             time.sleep(0.01)

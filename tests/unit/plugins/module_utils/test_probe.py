@@ -194,7 +194,7 @@ def test_a_site_is_asked_by_its_name_at_the_address(site: int, asked: list[dict[
 
 
 def test_each_question_is_a_connection_of_its_own(site: int, asked: list[dict[str, Any]]) -> None:
-    for _ in range(3):
+    for _unused in range(3):
         _probe.ask_site(NAME, "/", port=site)
     assert sum("sni" in entry for entry in asked) == 3
 

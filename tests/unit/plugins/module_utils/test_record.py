@@ -129,7 +129,7 @@ def marked(found: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(("back", "targets"), [(True, ["v2", "v1", ""]), (False, ["v2", "v3", "v2"])])
 def test_who_goes_back_twice_does_not_go_forward(back: bool, targets: list[str]) -> None:
     found, gone = record("v3", "v2", "v1"), []
-    for _ in targets:
+    for _unused in targets:
         gone.append(_record.rollback_target(found))
         found = after(found, gone[-1], back=back) if gone[-1] else found
     assert gone == targets
@@ -296,7 +296,7 @@ def test_an_image_that_serves_or_may_serve_again_is_never_removed(keep: int) -> 
         removed = _record.images_to_remove(ALL, WANTED, _record.needed_images(kept, keep))
         needed = ids(5, *list(range(4, last - 1, -1))[:keep])
         assert not set(needed) & set(removed)
-        assert set(needed) | set(removed) == {image for image, _ in ALL}
+        assert set(needed) | set(removed) == {image for image, _name in ALL}
 
 
 @pytest.mark.parametrize(

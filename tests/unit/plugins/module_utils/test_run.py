@@ -146,11 +146,11 @@ def test_of_many_who_begin_at_once_one_wins(releases: _run.Releases, kind: str) 
     make = fork.Process if kind == "processes" else threading.Thread
     for _round in range(5):
         start, results = fork.Event(), fork.Queue()
-        many = [make(target=_begin, args=(releases.folder, start, results)) for _ in range(8)]
+        many = [make(target=_begin, args=(releases.folder, start, results)) for _unused in range(8)]
         for one in many:
             one.start()
         start.set()
-        winners = [run_id for run_id in (results.get(timeout=30) for _ in many) if run_id]
+        winners = [run_id for run_id in (results.get(timeout=30) for _unused in many) if run_id]
         for one in many:
             one.join()
         assert len(winners) == 1

@@ -122,11 +122,11 @@ def _create(path: Path, start: Any, results: Any) -> None:
 def test_of_many_who_create_one_wins(path: Path) -> None:
     fork = multiprocessing.get_context("fork")
     start, results = fork.Event(), fork.Queue()
-    many = [fork.Process(target=_create, args=(path, start, results)) for _ in range(8)]
+    many = [fork.Process(target=_create, args=(path, start, results)) for _unused in range(8)]
     for process in many:
         process.start()
     start.set()
-    winners = [pid for pid in (results.get(timeout=30) for _ in many) if pid]
+    winners = [pid for pid in (results.get(timeout=30) for _unused in many) if pid]
     for process in many:
         process.join()
     assert len(winners) == 1
