@@ -25,7 +25,8 @@ from tests.testinfra.load import Load  # noqa: E402 - the same load as in the te
 
 SERVER, ADDRESS = "kasaneha-lab-molecule-release", "198.51.100.22"
 INVENTORY = "molecule/release/inventory"
-NEAR = 0.25  # seconds around a switch that count as "during"
+WATCH = 5  # seconds that each release is watched
+NEAR = 0.1  # seconds around a switch that count as "during"
 
 
 def run(*command: str, **options: Any) -> str:
@@ -86,7 +87,7 @@ def releases(count: int, rate: float) -> dict[str, Any]:
     with Load(ADDRESS, rate=rate) as load:
         for name in names:
             began = time.monotonic()
-            playbook("playbooks/deploy.yml", app_release=name)
+            playbook("playbooks/deploy.yml", app_release=name, nginx_watch_seconds=WATCH)
             runs.append({"whole": time.monotonic() - began, **json.loads(shell("tail -1 /var/lib/kasaneha/releases.log"))})
         result = load.stop()
         return {"result": result, "records": load.records, "runs": runs}
@@ -99,7 +100,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state
 colours, folder, times = sys.argv[2:], Path("/var/lib/kasaneha/edge"), []
 for number in range(int(sys.argv[1])):
     times.append([_edge_state.switch(folder, colours[number % 2]), colours[number % 2]])
-    time.sleep(random.uniform(0.8, 1.2))
+    time.sleep(random.uniform(0.3, 0.6))
 print(json.dumps(times))
 """
 # The other common way: the upstream stands in a file, and nginx reloads to read it.
@@ -116,7 +117,7 @@ for number in range(int(sys.argv[1])):
     at = time.time()
     subprocess.run(["systemctl", "reload", "nginx"], check=True)
     times.append([at, colour])
-    time.sleep(random.uniform(0.8, 1.2))
+    time.sleep(random.uniform(0.3, 0.6))
 config.write_text(text)
 subprocess.run(["systemctl", "reload", "nginx"], check=True)
 print(json.dumps(times))
