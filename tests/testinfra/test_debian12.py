@@ -21,7 +21,7 @@ def test_http2_is_spoken_in_the_way_of_nginx_1_22(root):
 
 def test_without_a_colour_the_edge_says_so(browse):
     status, headers, body = browse("/")
-    assert status == 503 and headers["retry-after"] == "10" and "Unavailable" in body
+    assert status == 503 and headers["retry-after"] == "300" and "Back in a moment" in body
     assert browse("/health")[0] == 200
 
 
