@@ -92,7 +92,7 @@ def test_a_host_that_dies_between_gate_and_switch_keeps_the_fleet_on_the_old_rel
         run = start("playbooks/deploy.yml", app_release="v1.2.0", force=True, **QUICK)
         on(
             "fleet-app1",
-            'for i in $(seq 600); do grep -q \'"phase": "start"\' /var/lib/kasaneha/run.json && exit 0; sleep 0.1; done; exit 1',
+            'for i in $(seq 1800); do grep -q \'"phase": "start"\' /var/lib/kasaneha/run.json && exit 0; sleep 0.1; done; exit 1',
         )
         time.sleep(3)  # its containers start
         subprocess.run(["docker", "kill", server], check=True, capture_output=True)
