@@ -19,7 +19,10 @@ ENDS_WITHIN = 60  # the generator itself gives up after 40
 
 
 class Load:
-    """Runs from the moment it is made until `stop`. Being left always removes the container."""
+    """Runs from the moment it is made until `stop`. Being left always removes the container.
+
+    One at a time: two of them would claim the same addresses on the lab's network.
+    """
 
     def __init__(
         self, address: str, rate: float = 200, sources: str = "198.51.100.128-198.51.100.191", slow: float = 5, streams: int = 1
