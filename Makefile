@@ -42,6 +42,7 @@ bench-deploy: setup-dev ## what a release costs: failed requests, switch time, o
 	python benchmarks/deploy.py
 
 proof: setup-dev ## the long proofs; results go to benchmarks/results
+	tests/run.sh fleet
 	python benchmarks/converge.py
 	python benchmarks/deploy.py
 	python benchmarks/kills.py
