@@ -55,7 +55,7 @@ def switch(folder: Path, colour: str, maintenance: bool = False) -> float:
     for other in (folder / "states").iterdir():
         old = not re.fullmatch("[0-9]+", other.name) or int(other.name) < int(state.name) - KEPT
         if old and f"states/{other.name}" not in linked:
-            shutil.rmtree(other, ignore_errors=True)
+            shutil.rmtree(other, ignore_errors=True)  # litter must not fail a switch; the next one tries again
     return switched
 
 

@@ -133,7 +133,7 @@ class Load:
 
     async def schedule(self, begin: float) -> None:
         """The heart: what is due is started, whatever became of the requests before it."""
-        loop, rate, chance = asyncio.get_running_loop(), self.options.rate, random.Random(2)  # noqa: S311
+        loop, rate, chance = asyncio.get_running_loop(), self.options.rate, random.Random(2)  # noqa: S311 - as above
         kinds, weights = list(self.mix), list(self.mix.values())
         number = 0
         while not self.stopping.is_set() and not 0 < self.options.seconds * rate <= number:

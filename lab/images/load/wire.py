@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
         self.ended(f"the connection was lost: {error or 'closed'}")
 
     def ended(self, why: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # HTTP/1.1 and HTTP/2 each know what an end means to what they have sent
 
     def close(self) -> None:
         self.open = False
