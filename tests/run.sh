@@ -5,7 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p .cache/logs
-export MOLECULE_GLOB='molecule/*/molecule.yml'
+export MOLECULE_GLOB='molecule/*/molecule.yml' COLUMNS=160
 
 lint() { ansible-lint && yamllint . && ruff check . && ruff format --check . && mypy && git ls-files '*.sh' .ci/run | xargs shellcheck; }
 unit() { python -m pytest -q tests/unit tests/templates; }
@@ -15,10 +15,10 @@ fleet() { command molecule test -s fleet; } # three servers: part of `make proof
 images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
 molecule() { for scenario in default debian12 release; do command molecule test -s "$scenario" || return 1; done; }
 
-passed=0 failed=0
+passed=0 failed=0 failures=()
 finish() { # step, exit code, seconds
   if [ "$2" -eq 0 ]; then passed=$((passed + 1)); printf '%-12s ok      %4d s\n' "$1" "$3"
-  else failed=$((failed + 1)); printf '%-12s FAILED  %4d s  (log: .cache/logs/%s.log)\n' "$1" "$3" "$1"; tail -n 60 ".cache/logs/$1.log"; fi
+  else failed=$((failed + 1)); failures+=("$1"); printf '%-12s FAILED  %4d s  (log: .cache/logs/%s.log)\n' "$1" "$3" "$1"; tail -n 60 ".cache/logs/$1.log"; fi
 }
 run() { # steps that run side by side
   local -A pids=() starts=()
@@ -38,5 +38,11 @@ else
   run collection molecule
   run images # alone: it measures how long things take
 fi
+# Whoever reads only the end of a long log learns what it was.
+for step in "${failures[@]}"; do
+  printf '\n%s failed at:\n' "$step"
+  sed -E 's/\x1b\[[0-9;]*m//g; s/^ *│ ?//' ".cache/logs/$step.log" | grep -E -A 4 '^(fatal:|failed:|FAILED |ERROR |E  |\[ERROR\])|: error:' |
+    cut -c1-600 | tail -n 16
+done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -107,7 +107,7 @@ def rebuilt_record(containers: Iterable[Mapping[str, Any]], served: Iterable[str
     :returns: the record and an empty sentence, or an empty record and why there is none.
     """
     running = [entry for entry in containers if entry["running"]]
-    colours = sorted(set(served) - {"", "maintenance"}) or sorted({entry["colour"] for entry in running})
+    colours = sorted(set(served) - {""}) or sorted({entry["colour"] for entry in running})
     if not running:
         return {}, "no container of the application runs."
     if len(colours) != 1:

@@ -158,9 +158,9 @@ class Trial:
         usual = _traffic.count_requests(self.log.before(), before["colour"], self.addresses(before["colour"]))
         # Armed first: from here on there is a way back that needs nobody.
         self.arm()
-        at = _edge_state.switch(self.folder, self.params["colour"], maintenance)
-        self.result["switched_at"] = at
         try:
+            at = _edge_state.switch(self.folder, self.params["colour"], maintenance)
+            self.result["switched_at"] = at
             self.prove(at)
             self.watch(usual)
         except BaseException:
@@ -229,6 +229,13 @@ class Trial:
             time.sleep(min(PAUSE, max(0.0, end - time.monotonic())))
 
 
+def warn_of_configuration(module: AnsibleModule) -> None:
+    """A switch reloads nothing, so it works whatever became of nginx's files; a restart of nginx would not."""
+    code, _out, err = module.run_command([module.get_bin_path("nginx", True, ["/usr/sbin"]), "-t", "-q"])
+    if code:
+        module.warn(f"nginx would not start with its configuration, mend it before a reboot does: {err.strip()}")
+
+
 def disarm(module: AnsibleModule) -> None:
     """Stop the timer; one that is not there is none to stop."""
     module.run_command(["systemctl", "stop", f"{module.params['revert_unit']}.timer"])
@@ -281,6 +288,7 @@ def main() -> None:
     if changed and not module.check_mode:
         try:
             if params["state"] == "tried":
+                warn_of_configuration(module)
                 result.update(Trial(module, folder).run(before, maintenance))
             else:
                 if moves:

@@ -184,7 +184,7 @@ def container(service: str = "web", colour: str = "blue", release: str = "v2", r
         ([container(), container(colour="green", release="v3")], ["blue"], "v2", ""),
         ([container(), container(colour="green", release="v3")], ["green", "green"], "v3", ""),
         ([container()], [], "v2", ""),  # no edge: the only colour that runs
-        ([container()], ["", "maintenance"], "v2", ""),
+        ([container()], ["", ""], "v2", ""),
         ([container(), container(release="v1", running=False)], ["blue"], "v2", ""),
         ([], ["blue"], "", "no container of the application runs."),
         ([container(running=False)], ["blue"], "", "no container of the application runs."),
