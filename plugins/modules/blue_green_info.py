@@ -22,6 +22,9 @@ options:
   edge:
     description: Folder with the state of this host's edge, as in C(nginx_state_dir). Left out, the host is no edge.
     type: path
+  assets:
+    description: Folder with the assets that this host's edge serves, as in C(nginx_assets_dir).
+    type: path
   log_lines:
     description: How many lines of the log of releases to return.
     type: int
@@ -71,6 +74,11 @@ edge:
   returned: always
   type: dict
   sample: {colour: green, maintenance: false, state: states/4, uncommitted: "", previous: ""}
+assets:
+  description: Releases whose assets are published here; empty without O(assets).
+  returned: always
+  type: list
+  elements: str
 log:
   description: The last lines of the log of releases, newest first.
   returned: always
@@ -91,12 +99,19 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers
 from ansible_collections.kasaneha.deploy.plugins.module_utils._run import Releases
 
 
+def published(folder: str | None) -> list[str]:
+    """The releases whose assets an edge serves; none where there is no such folder."""
+    lists = Path(folder, "releases") if folder else None
+    return sorted(entry.name for entry in lists.iterdir()) if lists and lists.is_dir() else []
+
+
 def main() -> None:
     """Read, and tell."""
     module = AnsibleModule(
         argument_spec={
             "app": {"type": "str", "required": True},
             "edge": {"type": "path"},
+            "assets": {"type": "path"},
             "log_lines": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
@@ -123,6 +138,7 @@ def main() -> None:
         freeze=releases.freeze() or {},
         containers=containers,
         edge=_edge_state.observe(Path(module.params["edge"])) if module.params["edge"] else {},
+        assets=published(module.params["assets"]),
         log=releases.last(module.params["log_lines"]) if module.params["log_lines"] else [],
         now=time.time(),
     )
