@@ -33,7 +33,7 @@ images: setup-dev ## the lab's images and the example application against their 
 	tests/run.sh images
 
 molecule: setup-dev ## whole servers
-	tests/run.sh molecule
+	tests/run.sh molecule releases cleanup
 
 bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
 	python benchmarks/converge.py
@@ -42,7 +42,6 @@ bench-deploy: setup-dev ## what a release costs: failed requests, switch time, o
 	python benchmarks/deploy.py
 
 proof: setup-dev ## the long proofs; results go to benchmarks/results
-	tests/run.sh fleet
 	python benchmarks/converge.py
 	python benchmarks/deploy.py
 	python benchmarks/kills.py

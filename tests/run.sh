@@ -11,9 +11,11 @@ lint() { ansible-lint && yamllint . && ruff check . && ruff format --check . && 
 unit() { python -m pytest -q tests/unit tests/templates; }
 collection() { tests/collection.sh; }
 lab() { ansible-playbook lab/images.yml -i inventories/local; }
-fleet() { command molecule test -s fleet; } # three servers: part of `make proof`
 images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
-molecule() { for scenario in default debian12 release; do command molecule test -s "$scenario" || return 1; done; }
+scenarios() { for scenario in "$@"; do LAB_KEEP=true command molecule test -s "$scenario" || return 1; done; }
+molecule() { scenarios default debian12; }
+releases() { scenarios release fleet; } # one after the other: only one load at a time is possible
+cleanup() { ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
 
 passed=0 failed=0 failures=()
 finish() { # step, exit code, seconds
@@ -30,13 +32,14 @@ run() { # steps that run side by side
 
 if [ $# -gt 0 ]; then
   for step in "$@"; do
-    case $step in images | molecule | fleet) run lab ;; esac
+    case $step in images | molecule | releases) run lab ;; esac
     run "$step"
   done
 else
   run lint unit lab
-  run collection molecule
+  run collection molecule releases
   run images # alone: it measures how long things take
+  run cleanup
 fi
 # Whoever reads only the end of a long log learns what it was.
 for step in "${failures[@]}"; do

@@ -231,6 +231,26 @@ def test_freeze_and_rollback_and_bad_marks(root, serving, record):
     assert done.returncode == 0 and serving() == serves, done.stdout[-3000:]
 
 
+def test_what_no_rollback_needs_goes_and_a_backup_comes_first(root, serving, record):
+    before = record()
+    goal = "v1.2.0" if before["release"] != "v1.2.0" else "v1.1.0"
+    # A release that left the record long ago: one file of its own, one that the serving release has, too.
+    root(f"""cd /var/www/kasaneha; tail -1 'releases/{before["release"]}' > releases/v0.0.1; echo _astro/old.js >> releases/v0.0.1
+        touch assets/_astro/old.js assets/_astro/foreign.js; rm -f /run/asked""")
+    done = deploy(goal, force=True, app_keep_releases=0, app_before_release=["touch", "/run/asked"])
+    assert done.returncode == 0 and serving() == goal, done.stdout[-3000:]
+    root("test -e /run/asked")
+    kept = {goal, before["release"], *(entry["release"] for entry in before["history"])}
+    assert set(root("ls /var/www/kasaneha/releases").split()) == kept
+    listed = set(root("cd /var/www/kasaneha/releases; cat * | grep -v '/$'").split())
+    there = set(root("cd /var/www/kasaneha/assets; find _astro -type f").split())
+    assert there - listed == {"_astro/foreign.js"} and not listed - there  # what no release brought is not ours to remove
+    images = set(root("docker images --quiet --no-trunc registry.lab:5000/kasaneha/backend").split())
+    used = set(root("docker inspect --format '{{.Image}}' kasaneha-backend-blue kasaneha-backend-green").split())
+    assert images == used and len(used) == 2
+    root("rm /var/www/kasaneha/assets/_astro/foreign.js")
+
+
 def test_maintenance_keeps_users_out_and_a_release_goes_on(browse, serving, record):
     goal = "v1.2.0" if record()["release"] != "v1.2.0" else "v1.1.0"
     assert play("playbooks/maintenance.yml", maintenance="on").returncode == 0
