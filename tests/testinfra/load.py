@@ -69,6 +69,8 @@ class Load:
 
     def stop(self) -> dict[str, Any]:
         """Ends what is in flight well; the summary; all requests stand in `records`."""
+        self.container.reload()
+        assert self.container.status == "running", f"the load generator has ended before its time:\n{self.said()[-4000:]}"
         self.container.kill("SIGTERM")
         code = self.container.wait(timeout=ENDS_WITHIN)["StatusCode"]
         assert code == 0, f"the load generator ended with {code}:\n{self.said()[-4000:]}"
