@@ -52,11 +52,16 @@ class Load:
     def said(self, **which: bool) -> str:
         return self.container.logs(**which).decode()
 
+    def last_words(self) -> str:
+        """What it said beside the requests that failed; the first of it is the reason, the rest its consequences."""
+        lines = [line for line in self.said().splitlines() if not line.startswith("{")]
+        return "\n".join(lines[:60])
+
     def _wait(self) -> None:
         deadline = time.monotonic() + STARTS_WITHIN
         while "load: started" not in self.said().splitlines():
             self.container.reload()
-            assert self.container.status != "exited" and time.monotonic() < deadline, f"no load:\n{self.said()[-4000:]}"
+            assert self.container.status != "exited" and time.monotonic() < deadline, f"no load:\n{self.last_words()}"
             time.sleep(0.2)
 
     def failures_since(self, moment: float) -> list[dict[str, Any]]:
@@ -70,10 +75,10 @@ class Load:
     def stop(self) -> dict[str, Any]:
         """Ends what is in flight well; the summary; all requests stand in `records`."""
         self.container.reload()
-        assert self.container.status == "running", f"the load generator has ended before its time:\n{self.said()[-4000:]}"
+        assert self.container.status == "running", f"the load generator has ended before its time:\n{self.last_words()}"
         self.container.kill("SIGTERM")
         code = self.container.wait(timeout=ENDS_WITHIN)["StatusCode"]
-        assert code == 0, f"the load generator ended with {code}:\n{self.said()[-4000:]}"
+        assert code == 0, f"the load generator ended with {code}:\n{self.last_words()}"
         result = json.loads(self.said(stderr=False).splitlines()[-1])
         self.records = [json.loads(line) for line in (self.folder / "requests").read_text().splitlines()]
         assert len(self.records) == result["total"]
