@@ -13,4 +13,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
-        return {"by_colour": _edge.by_colour, "site_problems": _edge.site_problems}
+        return {
+            "by_colour": _edge.by_colour,
+            "hsts_problems": _edge.hsts_problems,
+            "network_problems": _edge.network_problems,
+            "site_problems": _edge.site_problems,
+        }

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Becomes part of an nginx variable, where a dash would end the name.
 VARIABLE = re.compile("[a-z][a-z0-9_]*")
-SITE_KEYS = frozenset("name names redirect_names certificate upstream assets locations hsts".split())
-LOCATION_KEYS = frozenset("path upstream limits max_body_size stream read_timeout".split())
+SITE_KEYS = frozenset("name names redirect_names certificate upstream assets locations hsts cors_origins extra".split())
+LOCATION_KEYS = frozenset("path upstream limits max_body_size stream read_timeout websocket allow return extra".split())
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?")
+YEAR = 31536000  # seconds; browsers' preload list takes nothing shorter
 HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -54,9 +57,42 @@ def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any) -> list
                 seen[name] = where
         if site.get("upstream"):
             problems += _upstream_problems(f"{where}.upstream", site["upstream"], upstreams, colours)
+        problems += [
+            f"{where}.cors_origins: {origin!r} is not an origin. Write scheme and name, e.g. https://a.example."
+            for origin in site.get("cors_origins") or []
+            if not ORIGIN.fullmatch(str(origin))
+        ]
+        paths = [location.get("path") for location in site.get("locations") or [] if isinstance(location, Mapping)]
+        problems += [
+            f"{where}.locations: {path} stands there twice." for path in sorted(set(map(str, paths))) if paths.count(path) > 1
+        ]
         for number, location in enumerate(site.get("locations") or []):
             problems += _location_problems(f"{where}.locations[{number}]", location, upstreams, colours, limits)
     return problems
+
+
+def network_problems(lists: Mapping[str, Any]) -> list[str]:
+    """Find what is neither an address nor a network.
+
+    :param lists: variable -> list of addresses and networks.
+    """
+    problems = []
+    for variable, values in lists.items():
+        for value in values if isinstance(values, (list, tuple)) else []:
+            try:
+                ipaddress.ip_network(str(value))
+            except ValueError:
+                problems.append(f"{variable}: {value!r} is not an address or a network. Write e.g. 10.0.0.0/8 or 2001:db8::/32.")
+    return problems
+
+
+def hsts_problems(seconds: Any, include_subdomains: Any, preload: Any) -> list[str]:
+    """Refuse to ask for browsers' preload list what it would refuse, since leaving it takes months."""
+    if preload and not (include_subdomains and isinstance(seconds, int) and seconds >= YEAR):
+        return [
+            f"nginx_hsts_preload: needs nginx_hsts_include_subdomains: true and nginx_hsts_seconds of {YEAR} or more. Set these first."
+        ]
+    return []
 
 
 def by_colour(upstreams: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]]:
@@ -79,7 +115,13 @@ def _location_problems(
         problems.append(f"{where}.path: must begin with a slash and hold no blank, semicolon or brace.")
     if path == "/":
         problems.append(f"{where}.path: / is the site's own; its upstream is the one beside it.")
-    problems += _upstream_problems(f"{where}.upstream", location.get("upstream"), upstreams, colours)
+    if "return" not in location:
+        problems += _upstream_problems(f"{where}.upstream", location.get("upstream"), upstreams, colours)
+    if re.search(r"^\s*add_header\s", str(location.get("extra", "")), re.MULTILINE):
+        problems.append(
+            f"{where}.extra: add_header here would take every other header away. Put it into the site's `extra`, or into nginx_headers."
+        )
+    problems += network_problems({f"{where}.allow": location.get("allow") or []})
     problems += [
         f"{where}.limits: {limit} is not one of nginx_limits ({', '.join(limits) or 'none'})."
         for limit in location.get("limits") or []

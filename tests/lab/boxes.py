@@ -25,6 +25,8 @@ TAGS = {
     "registry": "kasaneha-lab/registry:2",
     "backend": "kasaneha/backend:v1.0.0",
     "frontend": "kasaneha/frontend:v1.0.0",
+    "edge:bookworm": "kasaneha-lab/edge:bookworm",
+    "edge:trixie": "kasaneha-lab/edge:trixie",
 }
 LABELS = {"kasaneha-test": "lab"}
 HARDENED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}

@@ -100,7 +100,7 @@ def run_rewrites(block: list[Directive], files: Container[str], variables: dict[
         elif "=" in condition:
             holds = variables[condition.split()[0]] == condition.partition("=")[2].strip()
         else:
-            holds = variables[condition] not in ("", "0")
+            holds = variables.get(condition, "") not in ("", "0")
         if holds and inner[0] == "return":
             return inner[1]
         if holds:
@@ -131,7 +131,7 @@ def http(**overrides: Any) -> list[Directive]:
 
 def servers(**overrides: Any) -> list[list[Directive]]:
     """Every server that answers for a name of ours over TLS with more than a redirect."""
-    return [server for server in blocks(http(**overrides), "server") if values(server, "add_header")]
+    return [server for server in blocks(http(**overrides), "server") if values(server, "set")]
 
 
 def site(**changes: Any) -> dict[str, Any]:

@@ -28,5 +28,6 @@ def inventory(
     for file in sorted((INVENTORIES / environment / "group_vars" / "all").glob("*.yml")):
         variables |= yaml.safe_load(file.read_text()) if file.name != "vault.yml" else {}
     hostvars = {f"app{number}": {"app_bind_address": address} for number, address in enumerate(app_addresses)}
-    groups = {"app": list(hostvars), "db": ["db1"], "cache": ["db1"], "edge": ["edge1"]}
+    groups = {"app": list(hostvars), "db": ["db1"], "cache": ["db1"], "edge": ["server"]}
+    hostvars["server"] = {}
     return {**variables, **SECRETS, "group_names": list(group_names), "groups": groups, "hostvars": hostvars, **overrides}

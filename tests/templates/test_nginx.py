@@ -52,7 +52,7 @@ def test_one_colour_has_no_backup() -> None:
 @pytest.mark.parametrize("overrides", ALL)
 def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> None:
     for server in servers(**overrides):
-        assert rewrites(server) == [
+        assert [words for words in rewrites(server) if not words[1].startswith("($cors_")] == [
             ["set", "$colour", ""],
             ["if", "(-f", f"{LIVE}/blue)", ["set", "$colour", "blue"]],
             ["if", "(-f", f"{LIVE}/green)", ["set", "$colour", "green"]],
@@ -106,7 +106,7 @@ def test_the_other_colour_is_reached_with_several_hosts() -> None:
 
 def test_unavailable_is_always_503() -> None:
     for server in servers(**EVERYTHING):  # without =503 the client gets 502 or 504, and no Retry-After
-        assert values(server, "error_page") == [["502", "503", "504", "=503", "/_unavailable.html"]]
+        assert values(server, "error_page")[0] == ["502", "503", "504", "=503", "/_unavailable.html"]
 
 
 # --- names ------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_names_and_redirects() -> None:
             values(blocks(server, "location", "/")[0], "return"),
         )
         for server in blocks(block, "server")
-        if "default_server" not in values(server, "listen")[0]
+        if values(server, "server_name") and "default_server" not in values(server, "listen")[0]
     ]
     assert found == [
         ("80 [::]:80", "a.test b.test", [["301", "https://$host$request_uri"]]),  # each name stays itself
@@ -214,8 +214,8 @@ def test_security_headers() -> None:
 def test_a_header_of_ours_replaces_that_of_the_application() -> None:
     hidden = {words[0] for words in values(http(), "proxy_hide_header")}
     ours = set(headers(nginx_sites=[site(hsts=True, assets="/_astro/")]))
-    # An application may have its own word on these two.
-    assert ours - hidden == {"Cache-Control", "Retry-After"}
+    # An application may have its own word on this one; its word on caching is passed on by ours.
+    assert ours - hidden == {"Retry-After"}
     assert hidden - ours == {"X-Powered-By"}
 
 
@@ -246,12 +246,12 @@ def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
     assert headers()["Cache-Control"] == "$cache_kasaneha"
     block = http()
     for key, expected in {
-        "200:/_astro/a.1f.js": "immutable", "206:/_astro/a.1f.js": "immutable", "200:/favicon.ico": "", "200:/x/_astro/a.js": "",
-        "404:/_astro/a.1f.js": "no-store", "503:/": "no-store",
+        "200:/_astro/a.1f.js": "immutable", "206:/_astro/a.1f.js": "immutable", "200:/favicon.ico": "$cache_own",
+        "200:/x/_astro/a.js": "$cache_own", "304:/_astro/a.1f.js": "immutable", "404:/_astro/a.1f.js": "no-store", "503:/": "no-store",
     }.items():  # fmt: skip
-        found = choose(block, "$cache_kasaneha", key)
-        assert (expected in found) if expected else found == ""
-    assert "Cache-Control" not in headers(nginx_sites=[site()])
+        assert expected in choose(block, "$cache_kasaneha", key)
+    without = http(nginx_sites=[site()])
+    assert choose(without, "$cache_main", "200:/_astro/a.1f.js") == "$cache_own"
 
 
 def test_assets_come_from_disk_then_from_the_upstream() -> None:
@@ -310,8 +310,6 @@ def test_a_line_of_the_log_is_json_without_the_query() -> None:
 
 def test_health_says_nothing_and_inner_paths_are_closed() -> None:
     for server in blocks(http(), "server"):
-        if values(server, "ssl_certificate") and not values(server, "add_header"):
-            continue  # a redirect of names
         for health in blocks(server, "location", "=", "/health"):
             assert (values(health, "access_log"), values(health, "return")) == ([["off"]], [["200", "healthy\\n"]])
     (server,) = servers()

@@ -109,11 +109,11 @@ def test_who_is_let_in_during_maintenance(overrides: dict[str, Any], address: st
     [
         ({}, "127.0.0.1", ""),  # the probes of a release
         ({}, "::1", ""),
-        ({}, "203.0.113.7", "$binary_remote_addr"),
+        ({}, "203.0.113.7", "$client_network"),
         (OFFICE, "10.2.3.4", ""),
-        (OFFICE, "10.1.0.1", "$binary_remote_addr"),  # of the maintenance only
-        (OFFICE, "127.0.0.1", "$binary_remote_addr"),
-        ({"nginx_limit_exempt": []}, "127.0.0.1", "$binary_remote_addr"),
+        (OFFICE, "10.1.0.1", "$client_network"),  # of the maintenance only
+        (OFFICE, "127.0.0.1", "$client_network"),
+        ({"nginx_limit_exempt": []}, "127.0.0.1", "$client_network"),
     ],
 )
 def test_whom_a_limit_counts(overrides: dict[str, Any], address: str, counted: str) -> None:
@@ -204,7 +204,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("said", ["Back in a moment", "今すぐ戻ります 🌊", "<script>alert(1)</script>", 'a & b "c"'])
 def test_the_page_says_what_is_asked_for(said: str) -> None:
-    page = Page(render("nginx", "unavailable.html.j2", {"nginx_unavailable_title": said, "nginx_unavailable_text": f"{said}!"}))
+    page = Page(render("nginx", "page.html.j2", {"__nginx_page": {"value": {"title": said, "text": f"{said}!"}}}))
     assert page.said == {"title": said, "h1": said, "p": f"{said}!"}
     # The policy of the site lets no style or script of its own in, and nothing else is there to come from.
     assert set(page.tags) == {"html", "meta", "title", "h1", "p"}
@@ -261,7 +261,7 @@ def read_outside_of_servers(block: list[Directive]) -> set[str]:
 def test_what_a_map_or_a_log_reads_of_a_site_is_set_in_every_site() -> None:
     block = http(nginx_sites=[site(), site(name="other", names=["b.test"])])
     assert {"$colour", "$closed"} <= read_outside_of_servers(block)
-    found = [server for server in blocks(block, "server") if values(server, "add_header")]
+    found = [server for server in blocks(block, "server") if values(server, "ssl_certificate")]
     assert len(found) == 2
     for server in found:
         assert {words[0] for words in values(server, "set")} == {"$colour", "$closed"}
