@@ -173,12 +173,13 @@ def certbot_error(output: str, directory: str) -> str:
 
 
 def served_problems(
-    certificates: Iterable[Mapping[str, Any]], served: Iterable[Mapping[str, Any]], failures: Iterable[str]
+    certificates: Iterable[Mapping[str, Any]], served: Iterable[Mapping[str, Any]], failures: Iterable[str], own: bool = False
 ) -> list[str]:
     """What is wrong with the certificates that nginx has now, with what failed on the way.
 
     :param served: results of `x509_certificate_info`, in the order of ``certificates``.
     :param failures: sentences that were collected.
+    :param own: they are of one's own, and may be signed by themselves.
     """
     problems = list(failures)
     for certificate, found in zip(certificates, served):
@@ -187,7 +188,7 @@ def served_problems(
             problems.append(f"{name}: there is no certificate to serve.")
             continue
         missing = [wanted for wanted in certificate["names"] if not covers(alternative_names(found), wanted)]
-        if found.get("issuer") == found.get("subject"):
+        if found.get("issuer") == found.get("subject") and not own:
             problems.append(
                 f"{name}: the placeholder is served, which browsers warn of. Solve what stands above, then run again."
             )

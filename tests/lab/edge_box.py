@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import subprocess
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from edge import REAL
@@ -65,6 +64,18 @@ def to(address: str, name: str, tls: ssl.SSLContext | None, sni: str | None) -> 
     return connection
 
 
+def answered(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]
+) -> Answer:
+    """One request and its answer."""
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    found: dict[str, list[str]] = {}
+    for key, value in answer.getheaders():
+        found.setdefault(key.lower(), []).append(value)
+    return Answer(answer.status, found, answer.read())
+
+
 def trusting() -> ssl.SSLContext:
     """TLS without a look at the certificate: it is the role's placeholder, which the tests of certificates are about."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -79,7 +90,7 @@ class Edge:
         self.release, self.lab = release, lab
         self.box: Box = lab.start(f"edge:{release}", cap_add=["NET_ADMIN"], sysctls={"net.ipv6.conf.all.disable_ipv6": "0"})
         self.sh(
-            "mkdir -p /var/lib/kasaneha/edge/states/1 /var/lib/nginx-acme/.well-known/acme-challenge /etc/kasaneha/tls/kasaneha"
+            "mkdir -p /var/lib/kasaneha/edge/states/1 /var/lib/kasaneha/acme/.well-known/acme-challenge /etc/kasaneha/tls/kasaneha"
         )
         self.sh("ln -s states/1 /var/lib/kasaneha/edge/live; mkdir -p /var/www/kasaneha/assets/_astro /var/www/kasaneha/pages")
         self.sh("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=x -addext "
@@ -151,12 +162,16 @@ class Edge:
         connection = to(self.address, name, trusting() if tls else None, name if sni == "" else sni)
         try:
             sent = {**({"X-Forwarded-For": client} if client else {}), **(headers or {})}
-            connection.request(method, path, body, sent)
-            answer = connection.getresponse()
-            found: dict[str, list[str]] = {}
-            for key, value in answer.getheaders():
-                found.setdefault(key.lower(), []).append(value)
-            return Answer(answer.status, found, answer.read())
+            return answered(connection, method, path, body, sent)
+        finally:
+            connection.close()
+
+    def burst(self, count: int, path: str, client: str, method: str = "GET") -> list[Answer]:
+        """So many requests as quickly as one connection can; ``{}`` in the client's address is the number of the request."""
+        connection = to(self.address, SITE, trusting(), SITE)
+        try:
+            clients = (client.format(f"{number:x}") for number in range(1, count + 1))
+            return [answered(connection, method, path, None, {"X-Forwarded-For": address}) for address in clients]
         finally:
             connection.close()
 
@@ -164,17 +179,12 @@ class Edge:
         """What OpenSSL's own client says of a handshake with these options."""
         done = subprocess.run(
             ["openssl", "s_client", "-connect", f"{self.address}:443", *options],
-            input="",
+            input=b"",
             capture_output=True,
-            text=True,
             check=False,
         )
-        return done.stdout + done.stderr
+        return (done.stdout + done.stderr).decode(errors="replace")
 
     def log(self, name: str = "access") -> list[dict[str, Any]]:
         """The lines of a log; each must be JSON."""
         return [json.loads(line) for line in self.sh(f"cat /var/log/nginx/{name}.log").splitlines()]
-
-    def burst(self, count: int, ask: Callable[[], Answer]) -> list[Answer]:
-        """So many requests as quickly as one client can."""
-        return [ask() for _ in range(count)]

@@ -151,3 +151,55 @@ def test_by_colour(upstreams: dict[str, dict[str, list[str]]], expected: dict[st
     before = repr(upstreams)
     assert _edge.by_colour(upstreams) == expected
     assert repr(upstreams) == before
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ({"websocket": True}, []),
+        ({"return": "301 /x", "upstream": None}, []),
+        ({"allow": ["10.0.0.0/8", "2001:db8::/32"]}, []),
+        ({"allow": ["office"]}, ["nginx_sites[main].locations[0].allow: 'office' is not an address"]),
+        ({"extra": "proxy_cache off;"}, []),
+        ({"extra": "  add_header X-Mine yes;"}, ["nginx_sites[main].locations[0].extra: add_header here would take every other"]),
+    ],
+)
+def test_what_a_location_may_have(location: dict[str, Any], expected: list[str]) -> None:
+    keys = {key: value for key, value in {"path": "/x", "upstream": "web", **location}.items() if value is not None}
+    found = problems(changed(locations=[keys]))
+    assert len(found) == len(expected)
+    assert all(sentence in problem for sentence, problem in zip(expected, found))
+
+
+def test_a_path_stands_there_once() -> None:
+    twice = [{"path": "/x", "upstream": "web"}] * 2
+    assert problems(changed(locations=twice)) == ["nginx_sites[main].locations: /x stands there twice."]
+
+
+@pytest.mark.parametrize(
+    ("origin", "good"),
+    [("https://a.test", True), ("http://localhost:4321", True), ("a.test", False), ("https://a.test/", False), ("*", False)],
+)
+def test_origins(origin: str, good: bool) -> None:
+    assert (problems(changed(cors_origins=[origin])) == []) is good
+
+
+@pytest.mark.parametrize(
+    ("seconds", "subdomains", "preload", "good"),
+    [
+        (300, False, False, True),
+        (63072000, True, True, True),
+        (300, True, True, False),
+        (63072000, False, True, False),
+        ("x", True, True, False),
+    ],
+)
+def test_preload_comes_last(seconds: Any, subdomains: bool, preload: bool, good: bool) -> None:
+    assert (_edge.hsts_problems(seconds, subdomains, preload) == []) is good
+
+
+def test_networks() -> None:
+    assert _edge.network_problems({"x": ["10.0.0.1", "::1", "fd00::/8"], "y": "wrong type"}) == []
+    assert _edge.network_problems({"x": ["10.0.0.1/8"]}) == [
+        "x: '10.0.0.1/8' is not an address or a network. Write e.g. 10.0.0.0/8 or 2001:db8::/32."
+    ]

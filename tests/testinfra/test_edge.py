@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Certificates on two edges, from an authority of the lab; numbers are those of the audit of kasaneha's first design.
+
+The checks run in their order: each begins with what the one before left, a site with a certificate of the authority.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .playbook import ROOT, play
+
+EDGE1, EDGE2 = "198.51.100.70", "198.51.100.71"
+SITE, API, WWW = "kasaneha.test", "api.kasaneha.test", "www.kasaneha.test"
+TLS = "/etc/edge/tls"
+CERTIFICATES, CONVERGE, LIMIT = "playbooks/certificates.yml", "molecule/edge/converge.yml", ("--limit", "molecule-edge1")
+SSLYZE = "sslyze==6.3.1"
+
+pytestmark = pytest.mark.usefixtures("once")
+
+
+@pytest.fixture(autouse=True)
+def once(host: Any) -> None:
+    """The checks speak of both edges: they run for one of them only."""
+    if host.backend.get_hostname() != "molecule-edge1":
+        pytest.skip("once for both edges")
+
+
+def on(address: str, command: str) -> str:
+    """Run a shell command as root on one of the edges."""
+    state = ROOT / "lab/state"
+    done = subprocess.run(
+        ["ssh", "-i", str(state / "id_ed25519"), "-o", f"UserKnownHostsFile={state}/known_hosts", f"debian@{address}", "sudo sh -s"],
+        input=command, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def served(address: str = EDGE1, name: str = SITE) -> dict[str, str]:
+    """The certificate that an edge shows for a name: serial, issuer, names, end."""
+    command = (
+        f"openssl s_client -connect {address}:443 -servername {name} </dev/null 2>/dev/null | openssl x509 -noout -serial -issuer"
+    )
+    shown = subprocess.run(
+        ["bash", "-c", f"{command} -enddate -ext subjectAltName"], capture_output=True, text=True, check=False
+    ).stdout
+    return {
+        "serial": "".join(re.findall(r"serial=(\w+)", shown)),
+        "issuer": "".join(re.findall(r"issuer=(.*)", shown)),
+        "names": " ".join(sorted(re.findall(r"DNS:([^,\s]+)", shown))),
+    }
+
+
+def status(name: str = SITE, address: str = EDGE1, path: str = "/") -> int:
+    """What a browser that looks at no certificate gets."""
+    done = subprocess.run(
+        ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", f"{name}:443:{address}", f"https://{name}{path}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+def words(done: subprocess.CompletedProcess[str]) -> str:
+    """What a run said, on one line."""
+    return re.sub(r"\s+", " ", done.stdout.replace("''", "'"))
+
+
+class Visitors:
+    """Clients that never stop: new connections, and kept ones; a kept one that was closed may be tried once more, as browsers do."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.good = 0
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self.visit, args=(keep,)) for keep in (False, False, True, True)]
+
+    def connection(self) -> http.client.HTTPSConnection:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        made = http.client.HTTPSConnection(SITE, 443, context=context, timeout=10)
+        made._create_connection = lambda _address, *rest: __import__("socket").create_connection((EDGE1, 443), *rest)  # type: ignore[attr-defined]
+        return made
+
+    def visit(self, keep: bool) -> None:
+        connection, reused = self.connection(), False
+        while not self.stop.wait(0.02):
+            try:
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status == 200, answer.status
+                self.good, reused = self.good + 1, True
+            except (OSError, http.client.HTTPException, AssertionError) as error:
+                if not (keep and reused):
+                    self.failed.append(repr(error))
+                connection, reused = self.connection(), False
+            if not keep:
+                connection.close()
+                connection, reused = self.connection(), False
+
+    def __enter__(self) -> Visitors:
+        for thread in self.threads:
+            thread.start()
+        time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(0.5)
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@contextlib.contextmanager
+def authority_down() -> Iterator[None]:
+    """Nobody answers where the authority was."""
+    on(EDGE1, "sed 's/198.51.100.75 acme.lab/127.0.0.1 acme.lab/' /etc/hosts > /tmp/hosts && cat /tmp/hosts > /etc/hosts")
+    try:
+        yield
+    finally:
+        on(EDGE1, "sed 's/127.0.0.1 acme.lab/198.51.100.75 acme.lab/' /etc/hosts > /tmp/hosts && cat /tmp/hosts > /etc/hosts")
+
+
+# --- the first certificate, and its renewal --------------------------------------------------------------
+
+
+def test_107_the_first_certificate_reaches_both_edges() -> None:
+    """103 and 108: without a stop of nginx, without a question. One of the names leads to the second edge, which passed its challenge on."""
+    for address in (EDGE1, EDGE2):
+        shown = served(address)
+        assert "Pebble" in shown["issuer"] and shown["names"] == f"{API} {SITE} {WWW}"
+    assert served(EDGE1)["serial"] == served(EDGE2)["serial"] != ""
+    config = on(EDGE1, "cat /etc/letsencrypt/renewal/main.conf")
+    assert "authenticator = webroot" in config and "standalone" not in config
+
+
+def test_hsts_came_with_it() -> None:
+    head = on(EDGE1, f"curl -sk -o /dev/null -D - --resolve {SITE}:443:127.0.0.1 https://{SITE}/")
+    assert "strict-transport-security: max-age=300" in head.lower()
+
+
+def test_110_keys_are_elliptic_and_roots_alone() -> None:
+    for address in (EDGE1, EDGE2):
+        assert "ASN1 OID: prime256v1" in on(address, f"openssl pkey -in {TLS}/main/privkey.pem -noout -text")
+        assert on(address, f"find {TLS} /etc/letsencrypt -name 'privkey*' -type f -perm /077 2>/dev/null || true") == ""
+        assert on(address, f"su nobody -s /bin/sh -c 'cat {TLS}/main/privkey.pem' 2>&1 || true").endswith("Permission denied")
+    assert on(EDGE1, "find /var/lib/edge-certificates -perm /007") == ""
+    key = "-i /etc/ssh/edge-certificates -o UserKnownHostsFile=/etc/ssh/edge-certificates.known_hosts -o BatchMode=yes"
+    for command in ("id", "cat /etc/shadow", ""):  # whatever is asked for, there is one answer
+        said = on(EDGE2, f"ssh {key} edge-certificates@{EDGE1} {command} | tar -t | sort | head -2")
+        assert said.splitlines() == ["./", "./main/"]
+
+
+def test_104_and_105_there_is_one_timer_and_no_crontab() -> None:
+    assert on(EDGE1, "systemctl is-enabled certbot.timer; systemctl is-active certbot.timer") == "enabled\nactive"
+    assert on(EDGE1, "crontab -l 2>&1 || true") in ("no crontab for root", "") or "not found" in on(
+        EDGE1, "crontab -l 2>&1 || true"
+    )
+    assert on(EDGE2, "systemctl is-active edge-certificates-receive.timer") == "active"
+    assert on(EDGE2, "systemctl is-enabled certbot.timer 2>/dev/null || echo none") in ("none", "not-found")
+
+
+def test_106_a_renewed_certificate_is_served_and_nobody_notices() -> None:
+    before = served()["serial"]
+    with Visitors() as visitors:
+        on(EDGE1, "REQUESTS_CA_BUNDLE=/etc/ssl/acme.lab.pem certbot renew --force-renewal --no-random-sleep-on-renew -q")
+        after = served()["serial"]
+    assert after != before and after == on(EDGE1, f"openssl x509 -in {TLS}/main/fullchain.pem -noout -serial").removeprefix(
+        "serial="
+    )
+    assert visitors.good > 100 and visitors.failed == []
+    on(EDGE2, "systemctl start edge-certificates-receive.service")
+    assert served(EDGE2)["serial"] == after
+
+
+def test_106_what_could_not_be_installed_then_is_later() -> None:
+    """certbot's own service looks after it each time, due or not."""
+    on(EDGE1, "mv /etc/letsencrypt/renewal-hooks/deploy/50-edge /root/; "
+              "REQUESTS_CA_BUNDLE=/etc/ssl/acme.lab.pem certbot renew --force-renewal --no-random-sleep-on-renew -q; "
+              "mv /root/50-edge /etc/letsencrypt/renewal-hooks/deploy/")  # fmt: skip
+    new = on(EDGE1, "openssl x509 -in /etc/letsencrypt/live/main/fullchain.pem -noout -serial").removeprefix("serial=")
+    assert served()["serial"] != new
+    on(EDGE1, "systemctl start certbot.service")  # what the timer starts
+    assert served()["serial"] == new
+    assert on(EDGE1, "/usr/local/sbin/edge-certificate main /etc/letsencrypt/live/main") == ""  # nothing left to do
+
+
+def test_the_wrong_key_never_reaches_nginx() -> None:
+    before = served()["serial"]
+    on(EDGE1, "mkdir -p /tmp/wrong && cp /etc/letsencrypt/live/main/fullchain.pem /tmp/wrong/ && "
+              "openssl ecparam -name prime256v1 -genkey -noout -out /tmp/wrong/privkey.pem")  # fmt: skip
+    assert "the key is not that of the certificate" in on(EDGE1, "! /usr/local/sbin/edge-certificate main /tmp/wrong 2>&1")
+    # A certificate that is good by itself, while nginx is not: the one before is back.
+    on(EDGE1, "echo 'nonsense on;' >> /etc/nginx/nginx.conf; mkdir -p /tmp/good; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+              f"-nodes -days 2 -subj /CN={SITE} -addext subjectAltName=DNS:{SITE} -keyout /tmp/good/privkey.pem -out /tmp/good/fullchain.pem 2>/dev/null")  # fmt: skip
+    try:
+        said = on(EDGE1, "! /usr/local/sbin/edge-certificate main /tmp/good 2>&1")
+        assert "nginx refuses its configuration" in said and "The one before is served again" in said
+    finally:
+        on(EDGE1, "sed -i '/^nonsense on;$/d' /etc/nginx/nginx.conf; nginx -t -q")
+    assert served()["serial"] == before
+
+
+# --- other names, other authorities -----------------------------------------------------------------------
+
+
+def test_a_name_is_added_and_removed() -> None:
+    more = {"edge_names": [SITE, API, "more.kasaneha.test"]}
+    done = play(CONVERGE, *LIMIT, **more)
+    assert done.returncode == 0, words(done)[-3000:]
+    assert served()["names"] == f"{API} {SITE} more.kasaneha.test {WWW}"
+    assert status("more.kasaneha.test") == 200
+    done = play(CONVERGE, *LIMIT)
+    assert done.returncode == 0, words(done)[-3000:]
+    assert served()["names"] == f"{API} {SITE} {WWW}"
+
+
+def test_109_another_authority_that_binds_its_accounts() -> None:
+    """EAB, and the way from a rehearsal to the real one: a certificate from elsewhere is asked for again."""
+    key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    before = served()["issuer"]
+    other = {"certbot_staging": True, "certbot_staging_directory": "https://eab.acme.lab:14000/dir", "certbot_eab_kid": "kid-1"}
+    secret = Path("/tmp") / "edge-eab.yml"
+    secret.write_text(json.dumps({"certbot_eab_hmac_key": key}))
+    try:
+        done = play(CERTIFICATES, *LIMIT, "-vvv", "--diff", "-e", f"@{secret}", **other)
+    finally:
+        secret.unlink()
+    assert done.returncode == 0, words(done)[-3000:]
+    assert key not in done.stdout + done.stderr
+    assert on(EDGE1, "stat -c %a /etc/letsencrypt/edge.ini") == "600"
+    assert served()["issuer"] != before and "Pebble" in served()["issuer"]
+    assert play(CERTIFICATES, *LIMIT).returncode == 0
+    assert served()["issuer"] == before
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------
+
+
+def test_the_authority_is_down_when_a_certificate_is_needed() -> None:
+    before = served()["serial"]
+    with authority_down():
+        done = play(CERTIFICATES, *LIMIT, edge_names=[SITE, API, "more.kasaneha.test"])
+        assert done.returncode != 0
+        assert "main: the authority (https://acme.lab:14000/dir) did not answer. Nothing was changed; run again later." in words(
+            done
+        )
+        assert "what is served does not cover more.kasaneha.test" in words(done)
+        assert served()["serial"] == before and status() == 200
+        on(
+            EDGE1,
+            "! REQUESTS_CA_BUNDLE=/etc/ssl/acme.lab.pem certbot renew --force-renewal --no-random-sleep-on-renew -q 2>/dev/null",
+        )
+        assert served()["serial"] == before and status() == 200
+
+
+def test_the_authority_is_down_at_the_first_run_and_files_are_deleted() -> None:
+    """Everything of the certificate is gone: the site is served with a placeholder until the authority is back."""
+    on(EDGE1, f"mv /etc/letsencrypt /root/letsencrypt; rm -rf {TLS}/main {TLS}/main-*")
+    assert status() == 200  # what nginx has in memory
+    with authority_down():
+        done = play(CONVERGE, *LIMIT)
+        assert done.returncode != 0
+        assert "did not answer" in words(done) and "main: the placeholder is served, which browsers warn of" in words(done)
+        assert status() == 200 and "Pebble" not in served()["issuer"]
+        on(EDGE1, "systemctl restart nginx")  # would fail without certificate files
+        assert status() == 200
+        head = on(EDGE1, f"curl -sk -o /dev/null -D - --resolve {SITE}:443:127.0.0.1 https://{SITE}/").lower()
+        assert "strict-transport-security" not in head
+    # A placeholder that has expired is made anew.
+    on(
+        EDGE1,
+        f"""cd {TLS}/placeholder-* && python3 - <<'PYTHON'
+import datetime
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+key = serialization.load_pem_private_key(open("privkey.pem", "rb").read(), None)
+old = x509.load_pem_x509_certificate(open("fullchain.pem", "rb").read())
+past = datetime.datetime(2020, 1, 1)
+made = (x509.CertificateBuilder().subject_name(old.subject).issuer_name(old.issuer).public_key(key.public_key()).serial_number(7)
+        .not_valid_before(past).not_valid_after(past + datetime.timedelta(days=1)).sign(key, hashes.SHA256()))
+open("fullchain.pem", "wb").write(made.public_bytes(serialization.Encoding.PEM))
+PYTHON
+systemctl reload nginx""",
+    )
+    assert status() == 200
+    done = play(CONVERGE, *LIMIT, certbot_certificates=[])
+    assert done.returncode == 0, words(done)[-3000:]
+    assert served()["serial"] != "07" and on(EDGE1, f"openssl x509 -in {TLS}/main/fullchain.pem -noout -checkend 86400") != ""
+    done = play(CONVERGE, *LIMIT)
+    assert done.returncode == 0, words(done)[-3000:]
+    assert "Pebble" in served()["issuer"]
+    on(EDGE1, "rm -rf /root/letsencrypt")
+
+
+CERTIFICATE_CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "no e-mail": ({"certbot_email": ""}, ["certbot_email: is not set"]),
+    "wildcard": ({"certbot_certificates": [{"name": "main", "names": ["*.kasaneha.test"]}]}, ["is a wildcard"]),
+    "half of EAB": ({"certbot_eab_kid": "kid-1"}, ["one is set without the other"]),
+    "preload too early": ({"nginx_hsts_preload": True}, ["nginx_hsts_preload: needs nginx_hsts_include_subdomains"]),
+    "no network": ({"nginx_real_ip_from": ["balancer"]}, ["nginx_real_ip_from: 'balancer' is not an address or a network"]),
+    "no own certificate": ({"certbot_enabled": False}, ["certbot_own_certificates.main: is not set"]),
+}
+
+
+@pytest.mark.parametrize("case", CERTIFICATE_CASES)
+def test_refused_before_anything_is_changed(case: str) -> None:
+    variables, sentences = CERTIFICATE_CASES[case]
+    done = play("playbooks/preflight.yml", *LIMIT, **variables)
+    assert done.returncode != 0
+    said = words(done)
+    assert "problem(s) to solve first; nothing was changed" in said and "- molecule-edge1: " in said
+    for sentence in sentences:
+        assert sentence in said
+    assert re.search(r"changed=0 ", done.stdout)
+
+
+def test_names_that_do_not_lead_here_are_not_asked_for() -> None:
+    before, asked = served()["serial"], on(EDGE1, "ls /var/log/letsencrypt | wc -l")
+    done = play(CERTIFICATES, *LIMIT, edge_names=[SITE, "nowhere.kasaneha.test", "elsewhere.kasaneha.test"])
+    assert done.returncode != 0
+    said = words(done)
+    assert "nowhere.kasaneha.test: has no address. Point its DNS record here" in said
+    assert "elsewhere.kasaneha.test: 198.51.100.75 (A record) does not answer on port 80" in said
+    assert served()["serial"] == before and on(EDGE1, "ls /var/log/letsencrypt | wc -l") == asked
+
+
+def test_a_snippet_with_a_syntax_error_is_refused_and_the_old_configuration_stays() -> None:
+    before = on(EDGE1, "sha256sum /etc/nginx/nginx.conf; pgrep -o nginx")
+    done = play(CONVERGE, *LIMIT, nginx_extra_http="server { listen 81; nonsense on; }")
+    assert done.returncode != 0
+    assert 'unknown directive "nonsense"' in words(done) and "The line: server { listen 81; nonsense on; }" in words(done)
+    assert on(EDGE1, "sha256sum /etc/nginx/nginx.conf; pgrep -o nginx") == before and status() == 200
+
+
+def test_certificates_of_ones_own(tmp_path: Path) -> None:
+    def make(name: str, names: str, *extra: str) -> tuple[str, str]:
+        key, certificate = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "5", "-subj", f"/CN={name}",
+             "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate), *extra], check=True, capture_output=True,
+        )  # fmt: skip
+        return certificate.read_text(), key.read_text()
+
+    good, key = make("good", f"DNS:{SITE},DNS:*.{SITE}")
+    short, short_key = make("short", f"DNS:{SITE}")
+    for pair, sentence in {
+        (good, short_key): "certificate and key do not match",
+        (short, short_key): f"does not cover {API}, {WWW}",
+        ("nothing", key): "is no certificate in PEM",
+        (good, "nothing"): "is no private key in PEM",
+    }.items():
+        own = {"certbot_enabled": False, "certbot_own_certificates": {"main": {"fullchain": pair[0], "privkey": pair[1]}}}
+        done = play("playbooks/preflight.yml", *LIMIT, **own)
+        assert done.returncode != 0 and sentence in words(done), sentence
+        assert key.splitlines()[1] not in done.stdout + done.stderr and short_key.splitlines()[1] not in done.stdout + done.stderr
+    before = served()["issuer"]
+    done = play(
+        CERTIFICATES, *LIMIT, certbot_enabled=False, certbot_own_certificates={"main": {"fullchain": good, "privkey": key}}
+    )
+    assert done.returncode == 0, words(done)[-3000:]
+    assert served()["names"] == f"*.{SITE} {SITE}"
+    done = play(CERTIFICATES, *LIMIT)
+    assert done.returncode == 0, words(done)[-3000:]
+    assert served()["issuer"] == before
+
+
+# --- seen from outside ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sslyze() -> Callable[..., dict[str, Any]]:
+    """The scanner, in an environment of its own: it wants other libraries than Ansible."""
+    folder = ROOT / ".cache/sslyze"
+    if not (folder / "bin/sslyze").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", SSLYZE], check=True)
+
+    def scan(address: str, *options: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [str(folder / "bin/python"), "-m", "sslyze", "--sni", SITE, *options, f"{address}:443"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return {"code": done.returncode, "said": done.stdout + done.stderr}
+
+    return scan
+
+
+def test_the_profile_intermediate_of_mozilla(sslyze: Callable[..., dict[str, Any]]) -> None:
+    found = sslyze(EDGE1, "--mozilla_config=intermediate")
+    assert "OK - Compliant" in found["said"], found["said"][-3000:]
+    strict = sslyze(EDGE1, "--mozilla_config=modern")  # it can say no: TLS 1.2 is too old for this one
+    assert "OK - Compliant" not in strict["said"] and "FAILED" in strict["said"]
