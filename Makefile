@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What a shell happens to have set for other projects must not reach this one.
 unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
 
-.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy proof setup setup-dev
+.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge proof setup setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,10 +41,14 @@ bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
 bench-deploy: setup-dev ## what a release costs: failed requests, switch time, overhead; beside the usual ways
 	python benchmarks/deploy.py
 
+bench-edge: setup-dev ## requests/s and p99 through the edge, beside the first design and a bare proxy
+	python benchmarks/edge.py
+
 proof: setup-dev ## the long proofs; results go to benchmarks/results
 	python benchmarks/converge.py
 	python benchmarks/deploy.py
 	python benchmarks/kills.py
+	python benchmarks/edge.py
 
 setup:
 	@lab/setup.sh

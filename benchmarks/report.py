@@ -24,9 +24,10 @@ def figure(unit: str, values: list[float]) -> dict:
     }
 
 
-def target(limit: float, measured: float) -> dict:
-    """A target is met when the measured median is not above its limit; a missed one is written down as missed."""
-    return {"target": limit, "measured": measured, "met": measured <= limit}
+def target(limit: float, measured: float, at_least: bool = False) -> dict:
+    """A target is met when the measured median is not above its limit (or below, ``at_least``); a missed one is written down as missed."""
+    met = measured >= limit if at_least else measured <= limit
+    return {"target": limit, "measured": measured, "met": met, **({"at_least": True} if at_least else {})}
 
 
 def write(name: str, runs: int, figures: dict[str, dict], targets: dict[str, dict], extra: dict | None = None) -> None:
@@ -48,7 +49,11 @@ def write(name: str, runs: int, figures: dict[str, dict], targets: dict[str, dic
     print(f"{'':{width}}  {'median':>9} {'min':>9} {'max':>9}  {'runs':>4}  target")
     for key, value in figures.items():
         goal = targets.get(key)
-        verdict = "" if goal is None else f"<= {goal['target']:g}  {'met' if goal['met'] else 'MISSED'}"
+        verdict = (
+            ""
+            if goal is None
+            else f"{'>=' if goal.get('at_least') else '<='} {goal['target']:g}  {'met' if goal['met'] else 'MISSED'}"
+        )
         print(
             f"{key:{width}}  {value['median']:9.2f} {value['min']:9.2f} {value['max']:9.2f}  {value['runs']:4d}  {verdict} ({value['unit']})"
         )

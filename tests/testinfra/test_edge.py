@@ -206,7 +206,8 @@ def test_the_wrong_key_never_reaches_nginx() -> None:
     assert "the key is not that of the certificate" in on(EDGE1, "! /usr/local/sbin/edge-certificate main /tmp/wrong 2>&1")
     # A certificate that is good by itself, while nginx is not: the one before is back.
     on(EDGE1, "echo 'nonsense on;' >> /etc/nginx/nginx.conf; mkdir -p /tmp/good; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
-              f"-nodes -days 2 -subj /CN={SITE} -addext subjectAltName=DNS:{SITE} -keyout /tmp/good/privkey.pem -out /tmp/good/fullchain.pem 2>/dev/null")  # fmt: skip
+              f"-nodes -days 2 -subj /CN={SITE} -addext subjectAltName=DNS:{SITE} "
+              "-keyout /tmp/good/privkey.pem -out /tmp/good/fullchain.pem 2>/dev/null")  # fmt: skip
     try:
         said = on(EDGE1, "! /usr/local/sbin/edge-certificate main /tmp/good 2>&1")
         assert "nginx refuses its configuration" in said and "The one before is served again" in said

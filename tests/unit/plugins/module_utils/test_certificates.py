@@ -57,7 +57,7 @@ def wanted(*certificates: Any, **changes: Any) -> list[str]:
 def test_what_is_wanted(certificates: list[Any], changes: dict[str, Any], expected: list[str]) -> None:
     found = wanted(*certificates, **changes)
     assert len(found) == len(expected), found
-    for problem, sentence in zip(found, expected):
+    for problem, sentence in zip(found, expected, strict=True):
         assert sentence in problem
     assert "CANARY" not in str(found)
 
@@ -165,5 +165,5 @@ def test_why_certbot_failed(output: str, sentence: str) -> None:
 def test_what_is_said_of_what_is_served(changes: dict[str, Any], failures: list[str], own: bool, expected: list[str]) -> None:
     found = _certificates.served_problems([MAIN], [{**GOOD, **changes}], failures, own)
     assert len(found) == len(expected), found
-    for problem, sentence in zip(found, expected):
+    for problem, sentence in zip(found, expected, strict=True):
         assert sentence in problem

@@ -168,7 +168,7 @@ def test_what_a_location_may_have(location: dict[str, Any], expected: list[str])
     keys = {key: value for key, value in {"path": "/x", "upstream": "web", **location}.items() if value is not None}
     found = problems(changed(locations=[keys]))
     assert len(found) == len(expected)
-    assert all(sentence in problem for sentence, problem in zip(expected, found))
+    assert all(sentence in problem for sentence, problem in zip(expected, found, strict=True))
 
 
 def test_a_path_stands_there_once() -> None:
