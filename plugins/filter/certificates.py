@@ -16,6 +16,7 @@ class FilterModule:
         return {
             "certbot_error": _certificates.certbot_error,
             "certificate_problems": _certificates.certificate_problems,
+            "certificate_status": _certificates.certificate_status,
             "issue_reason": _certificates.issue_reason,
             "own_certificate_problems": _certificates.own_certificate_problems,
             "served_problems": _certificates.served_problems,

@@ -200,3 +200,30 @@ def served_problems(
             end = datetime.datetime.strptime(found["not_after"], CERTIFICATE_TIME)
             problems.append(f"{name}: what is served is valid until {end:%Y-%m-%d %H:%M} UTC.")
     return problems
+
+
+def certificate_status(served: Iterable[Mapping[str, Any]], now: datetime.datetime | None = None) -> list[str]:
+    """One line for each certificate: names, issuer, end, time left.
+
+    :param served: results of a loop over `x509_certificate_info`; ``item`` is the certificate's name.
+    :param now: in UTC; by default, now.
+    """
+    now = now or datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    lines = []
+    for found in served:
+        if found.get("failed") or not found.get("not_after"):
+            lines.append(f"{found.get('item')}: MISSING")
+            continue
+        end = datetime.datetime.strptime(found["not_after"], CERTIFICATE_TIME)
+        issuer = found.get("issuer") or {}
+        source = (
+            "signed by itself"
+            if issuer == found.get("subject")
+            else f"from {issuer.get('organizationName') or issuer.get('commonName')}"
+        )
+        warning = " EXPIRED" if end <= now else " RENEWAL IS LATE" if left(found, now) < OVERDUE else ""
+        names = ", ".join(alternative_names(found))
+        lines.append(
+            f"{found.get('item')}: {names}; {source}; until {end:%Y-%m-%d %H:%M} UTC, {max(0, (end - now).days)} days left{warning}"
+        )
+    return lines

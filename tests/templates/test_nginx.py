@@ -164,6 +164,26 @@ def test_certificates() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "curves"),
+    [
+        ("nginx version: nginx/1.22.1\nbuilt with OpenSSL 3.0.22 25 Aug 2026", "X25519:prime256v1:secp384r1"),
+        ("built with OpenSSL 3.0.2 (running with OpenSSL 3.5.9 29 Sep 2026)", "X25519MLKEM768:X25519:prime256v1:secp384r1"),
+        ("nginx version: nginx/1.26.3\nbuilt with OpenSSL 3.5.7", "X25519MLKEM768:X25519:prime256v1:secp384r1"),
+        (None, "X25519:prime256v1:secp384r1"),
+    ],
+)
+def test_curves_are_those_that_this_openssl_knows(version: str | None, curves: str) -> None:
+    assert values(http(version=version), "ssl_ecdh_curve") == [[curves]]
+
+
+@pytest.mark.parametrize(
+    ("version", "there"), [("nginx/1.26.3", False), ("nginx/1.27.3", False), ("nginx/1.27.4", True), ("nginx/1.30.0", True)]
+)
+def test_a_reload_waits_for_who_just_asked_where_it_can(version: str, there: bool) -> None:
+    assert (values(http(version=version), "keepalive_min_timeout") == [["5s"]]) is there
+
+
+@pytest.mark.parametrize(
     ("version", "modern"),
     [
         ("nginx version: nginx/1.22.1", False),

@@ -167,3 +167,18 @@ def test_what_is_said_of_what_is_served(changes: dict[str, Any], failures: list[
     assert len(found) == len(expected), found
     for problem, sentence in zip(found, expected, strict=True):
         assert sentence in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "main: a.example, www.a.example; from ca; until 2027-01-30 00:00 UTC, 66 days left"),
+        ({"issuer": {"organizationName": "CA", "commonName": "x"}}, "from CA; until"),
+        ({"issuer": GOOD["subject"]}, "signed by itself"),
+        ({"not_after": "20261130000000Z"}, "5 days left RENEWAL IS LATE"),
+        ({"not_after": "20261124000000Z"}, "0 days left EXPIRED"),
+        ({"failed": True}, "main: MISSING"),
+    ],
+)
+def test_the_line_of_a_certificate(changes: dict[str, Any], line: str) -> None:
+    assert line in _certificates.certificate_status([{**GOOD, "item": "main", **changes}], NOW)[0]
