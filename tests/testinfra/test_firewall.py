@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is open is what the inventory names, seen by a neighbour who tries everything; and nobody is locked out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from .neighbour import CONTAINERS6, LAB, Neighbour, run
+from .playbook import INVENTORY, ROOT, play
+
+HOST = "molecule-firewall"
+ROLE = "molecule/firewall/firewall.yml"
+OPEN = {22, 80, 443}  # the inventory: SSH, and what everybody may ask of an edge
+CANARY, SPARE = 8099, 9191
+# Ports that programs of the server and its containers listen on, and some that nobody does.
+PORTS = sorted({*OPEN, CANARY, SPARE, 23, 111, 2375, 5432, 6379, 8000, 8080, 9100, 18080, 18081, 18180, 18181, 24224})
+CANARY6 = CONTAINERS6.replace("/64", "99")
+
+
+@pytest.fixture(scope="module")
+def neighbour(variables: dict) -> Iterator[Neighbour]:
+    """Somebody on the same network."""
+    somebody = Neighbour(variables["ansible_host"], "198.51.100.61")
+    somebody.start()
+    yield somebody
+    somebody.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def canary(root: Callable[[str], str], neighbour: Neighbour) -> None:
+    """A container published to everybody by mistake, of both families, and a program that listens to everybody."""
+    listen = (
+        "--entrypoint python3 $(docker inspect --format '{{.Config.Image}}' kasaneha-backend-blue) -m http.server 8000 --bind ::"
+    )
+    root(
+        f"docker network create --ipv6 --subnet {CONTAINERS6} canary && docker run --detach --name canary --no-healthcheck --restart always --network canary"
+        f" --ip6 {CANARY6} --publish 0.0.0.0:{CANARY}:8000 --publish [::]:{CANARY}:8000 --user 65534 {listen}"
+    )
+    root(f"systemd-run --unit=spare python3 -m http.server {SPARE} --bind :: --directory /usr/share/doc")
+    route_back(root, neighbour)
+
+
+def route_back(root: Callable[[str], str], neighbour: Neighbour) -> None:
+    """The server answers the far address through the neighbour."""
+    root(f"ip route replace {neighbour.far}/32 via {neighbour.source}")
+
+
+def inside(root: Callable[[str], str]) -> list[str]:
+    """Addresses that are nobody's business outside: of containers, and the loopback ports of this very server."""
+    show = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    lines = root(f"docker inspect --format '{show}' kasaneha-backend-blue kasaneha-postgres kasaneha-redis canary").splitlines()
+    ports = (8080, 5432, 6379, 8000)
+    doors = [f"{address},{port}" for line, port in zip(lines, ports, strict=True) for address in line.split()]
+    return [*doors, f"{CANARY6},8000", "127.0.0.1,18080", "127.0.0.1,18081"]
+
+
+def assert_only_the_inventory_is_open(root: Callable[[str], str], neighbour: Neighbour, also: set[int] = frozenset()) -> None:
+    """The same for both families, from next door and from far away; nothing behind the server."""
+    wide = [f"{address},{port}" for address in (neighbour.server, neighbour.server6) for port in PORTS]
+    expected = {f"{address},{port}" for address in (neighbour.server, neighbour.server6) for port in OPEN | also}
+    # One scan: were it blind, what should be open would be missing too.
+    assert neighbour.knock(wide + inside(root)) == expected
+    far = neighbour.knock([door for door in wide + inside(root) if door.count(":") == 0], source=neighbour.far)
+    assert far == {door for door in expected if ":" not in door}
+
+
+def healthy(root: Callable[[str], str]) -> None:
+    """Wait until everything that should run does."""
+    root("for i in $(seq 60); do ! docker ps --format '{{.Status}}' | grep -q -e starting -e unhealthy "
+         "&& [ $(docker ps --quiet | wc -l) -ge 5 ] && exit 0; sleep 1; done; docker ps; exit 1")  # fmt: skip
+
+
+def restart_server() -> None:
+    """A reboot, as far as a container can have one."""
+    run("docker", "restart", "--timeout", "30", f"{LAB}-{HOST}")
+    for _ in range(60):
+        if (
+            subprocess.run(
+                ["ansible", "all", "-i", str(INVENTORY), "-m", "ping"], cwd=ROOT, capture_output=True, check=False
+            ).returncode
+            == 0
+        ):
+            return
+        time.sleep(1)
+    raise AssertionError("the server did not come back")
+
+
+def status(root: Callable[[str], str]) -> str:
+    """What UFW says of itself."""
+    return root("ufw status verbose")
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """What a run said, on one line: long messages are folded."""
+    return " ".join(done.stdout.split())
+
+
+def attempt(seconds: int) -> None:
+    """Open a port and die before that is proven, as a laptop does."""
+    rules = [
+        {"name": name, "port": str(port), "proto": "tcp", "from": ["0.0.0.0/0", "::/0"]}
+        for name, port in (("https", 443), ("spare", SPARE))
+    ]
+    arguments = json.dumps({"state": "tried", "ssh_ports": [22], "rules": rules, "rollback_seconds": seconds})
+    command = ["ansible", "all", "-i", str(INVENTORY), "--become", "-m", "kasaneha.deploy.ufw_state", "-a", arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "unconfirmed: true" in done.stdout, done.stdout + done.stderr
+
+
+def test_without_the_guard_the_neighbour_gets_in(root, neighbour):
+    """The negative control: what stays shut below can be open, and the neighbour knows how to find it."""
+    doors = [f"{neighbour.server},{CANARY}", f"{neighbour.server6},{CANARY}", *inside(root)]
+    root("nft delete table inet firewall_guard; ufw --force disable")
+    try:
+        opened = neighbour.knock([*doors, f"{neighbour.server},{SPARE}"])
+    finally:
+        root("systemctl reload firewall-guard; ufw --force enable")
+    assert {
+        f"{neighbour.server},{CANARY}",
+        f"{neighbour.server6},{CANARY}",
+        f"{CANARY6},8000",
+        f"{neighbour.server},{SPARE}",
+    } <= opened
+    assert "127.0.0.1,18080" in opened and any(door.endswith(",8080") for door in opened)
+
+
+CHANGES = {
+    "nothing": "true",
+    "a reload of UFW": "ufw reload",
+    "a restart of Docker": "systemctl restart docker",
+    "new containers": "docker rm --force kasaneha-frontend-blue && docker compose --project-name kasaneha-blue --file /opt/kasaneha/blue/compose.yml up"
+    " --detach --force-recreate 2>&1; docker restart canary",
+    "UFW off and on": "ufw --force disable && ufw --force enable",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_open_is_what_the_inventory_names_after(change, root, neighbour):
+    root(CHANGES[change])
+    healthy(root)
+    assert_only_the_inventory_is_open(root, neighbour)
+
+
+def test_the_guard_alone_keeps_containers_shut(root, neighbour):
+    root("ufw --force disable")
+    try:
+        assert neighbour.knock([f"{neighbour.server},{CANARY}", f"{neighbour.server6},{CANARY}", *inside(root)]) == set()
+        assert neighbour.knock([f"{neighbour.server},{SPARE}"])  # UFW is off indeed
+    finally:
+        root("ufw --force enable")
+
+
+def test_nothing_opens_during_a_reboot_and_an_unproven_change_is_gone_after_it(root, neighbour):
+    attempt(600)
+    assert f"{SPARE}/tcp" in status(root)
+    doors = [f"{neighbour.server},{CANARY}", f"{neighbour.server6},{CANARY}", "127.0.0.1,18080", f"{CANARY6},8000"]
+    watcher = neighbour.watch(doors, 25)
+    restart_server()
+    root("for i in $(seq 60); do systemctl is-active docker && exit 0; sleep 1; done; exit 1")
+    route_back(root, neighbour)
+    healthy(root)
+    assert watcher.communicate()[0].strip() == "[]"
+    root(f"systemd-run --unit=spare python3 -m http.server {SPARE} --bind :: --directory /usr/share/doc")
+    assert f"{SPARE}/tcp" not in status(root)
+    assert_only_the_inventory_is_open(root, neighbour)
+
+
+def test_a_rule_opens_one_port_to_those_it_names_and_leaves_with_the_list(root, neighbour):
+    rules = [
+        {"name": "canary", "port": CANARY, "from": [neighbour.source, neighbour.source6], "container": True},
+        {"name": "spare", "port": SPARE, "from": "any"},
+    ]
+    done = play(ROLE, "--check", "--diff", firewall_extra_rules=rules)
+    assert (
+        f"+allow {SPARE}/tcp from anywhere  # kasaneha: spare" in done.stdout
+        and f'proto-dst {CANARY} accept comment "canary"' in done.stdout
+    )
+    assert f"{SPARE}" not in status(root)
+    done = play(ROLE, firewall_extra_rules=rules)
+    assert done.returncode == 0, done.stdout
+    doors = [f"{address},{port}" for address in (neighbour.server, neighbour.server6) for port in (CANARY, SPARE)]
+    assert neighbour.knock([*doors, f"{CANARY6},8000"]) == set(doors)
+    assert neighbour.knock([door for door in doors if ":" not in door], source=neighbour.far) == {f"{neighbour.server},{SPARE}"}
+    root("ufw allow 7777/tcp comment mine")  # somebody else's
+    done = play(ROLE)
+    assert done.returncode == 0 and f"{SPARE}" not in status(root) and "7777/tcp" in status(root)
+    assert_only_the_inventory_is_open(root, neighbour)
+    done = play(ROLE, firewall_purge_foreign=True)
+    assert done.returncode == 0 and "7777/tcp" not in status(root)
+
+
+def test_enabling_cuts_no_session_and_lets_new_ones_in(root, neighbour, variables):
+    root("ufw --force disable")
+    key = [f"-i{variables['ansible_ssh_private_key_file']}", *variables["ansible_ssh_common_args"].split()]
+    command = [
+        "ssh",
+        *key,
+        "-oControlPath=none",
+        f"debian@{neighbour.server}",
+        "for i in $(seq 400); do echo $i; sleep 0.1; [ -e /tmp/enough ] && exit 0; done",
+    ]
+    session = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    done = play(ROLE)
+    assert done.returncode == 0, done.stdout
+    root("touch /tmp/enough")
+    ticks = session.communicate(timeout=30)[0].split()
+    root("rm /tmp/enough")
+    assert session.returncode == 0 and len(ticks) > 10
+    assert_only_the_inventory_is_open(root, neighbour)
+
+
+def test_what_others_changed_behind_its_back_is_put_right(root, neighbour):
+    root(
+        "sed -i s/^IPV6=yes/IPV6=no/ /etc/default/ufw; ufw reload; ufw default allow routed; iptables -D ufw-user-input -p tcp --dport 443 -j ACCEPT"
+    )
+    assert not neighbour.knock([f"{neighbour.server},443", f"{neighbour.server6},443"])
+    assert play("site.yml", "--tags", "firewall_service").returncode == 0  # a phase alone
+    assert_only_the_inventory_is_open(root, neighbour)
+
+
+def test_a_wrong_ssh_port_is_refused(root):
+    before = root("ufw status verbose; nft --stateless list ruleset | md5sum; ls /var/lib/firewall")
+    done = play(ROLE, firewall_ssh_ports=[2222])
+    assert done.returncode != 0
+    assert "firewall_ssh_ports: nothing answers SSH on port 2222 of this host (it does on 22)" in said(done)
+    assert " changed=0 " in done.stdout
+    assert root("ufw status verbose; nft --stateless list ruleset | md5sum; ls /var/lib/firewall") == before
+
+
+def test_the_host_goes_back_by_itself_if_no_new_connection_comes_through(root):
+    root("ufw --force disable; cp /etc/ufw/before.rules /root/before.rules")
+    # Something that no rule of the inventory can see keeps SSH out as soon as UFW is on.
+    root("sed -i 's/^COMMIT/-A ufw-before-input -p tcp --dport 22 -j DROP\\nCOMMIT/' /etc/ufw/before.rules")
+    try:
+        began = time.monotonic()
+        done = play(ROLE, firewall_rollback_seconds=12)
+        assert done.returncode != 0 and "no new connection came through" in said(done) and "UFW is as it was" in said(done)
+        assert time.monotonic() - began < 180
+        assert "Status: inactive" in status(root)
+        assert "dport 22 -j DROP" in root("cat /etc/ufw/before.rules") and not root("ls /var/lib/firewall").strip()
+    finally:
+        root("mv /root/before.rules /etc/ufw/before.rules; ufw --force enable")
+
+
+def test_a_run_that_died_is_undone_in_time_and_finished_by_the_next(root):
+    attempt(6)
+    assert f"{SPARE}/tcp" in status(root)
+    root(
+        "for i in $(seq 30); do [ -d /var/lib/firewall/unconfirmed ] || [ -d /var/lib/firewall/undone ] || exit 0; sleep 1; done; exit 1"
+    )
+    assert f"{SPARE}/tcp" not in status(root) and "80/tcp" in status(root) and "Status: active" in status(root)
+    attempt(600)
+    assert play(ROLE).returncode == 0
+    assert f"{SPARE}/tcp" not in status(root) and not root("ls /var/lib/firewall").strip()
+    assert "inactive" in root("systemctl is-active firewall-rollback.timer || true")
+
+
+def test_bad_input_is_refused_in_one_message(root):
+    root("ufw deny 443/tcp; systemctl enable nftables")
+    try:
+        done = play("playbooks/preflight.yml", firewall_extra_rules=[{"name": "x", "port": 1, "from": "any"}])
+    finally:
+        root("systemctl disable nftables; ufw --force delete deny 443/tcp")
+    text = said(done)
+    assert (
+        done.returncode != 0
+        and "kasaneha: https: a foreign rule comes first, 'deny 443/tcp from anywhere'" in text
+        and "nftables.service: loads rules" in text
+    )
+    rules = [
+        {"name": "one", "port": 9100, "from": "any"},
+        {"name": "two", "port": 9100, "from": "10.0.0.9"},
+        {"name": "three", "port": 99999, "from": "egde", "interface": "eth7"},
+    ]
+    done = play("playbooks/preflight.yml", firewall_extra_rules=rules, firewall_ssh_from=["192.0.2.0/24"])
+    for sentence in (
+        "5 problem(s) to solve first; nothing was changed",
+        "firewall_rules[two]: 9100/tcp from 10.0.0.9 is allowed by firewall_rules[one]",
+        "firewall_rules[three].port: 99999 is neither a port",
+        "firewall_rules[three].from: 'egde' is no address",
+        "firewall_rules[three].interface: this host has no 'eth7'",
+        "firewall_ssh_from: you come from 198.51.100.1, which is not among them",
+    ):
+        assert sentence in said(done)
+    assert " changed=0 " in done.stdout
+
+
+def test_the_guard_for_a_kernel_without_nftables(root, neighbour):
+    try:
+        done = play(ROLE, firewall_guard="iptables")
+        assert done.returncode == 0, done.stdout
+        assert "firewall_guard" not in root("nft list tables")
+        assert_only_the_inventory_is_open(root, neighbour)
+        root("ufw --force disable; iptables -t mangle -D FORWARD -j firewall-guard")
+        assert neighbour.knock([f"{neighbour.server},{CANARY}"])  # the negative control
+        root("systemctl reload firewall-guard")
+        assert not neighbour.knock([f"{neighbour.server},{CANARY}", *inside(root)])
+    finally:
+        root("ufw --force enable")
+        assert play(ROLE).returncode == 0
+    assert "firewall-guard" not in root("iptables-save -t mangle; ip6tables-save -t mangle")
+    assert_only_the_inventory_is_open(root, neighbour)
