@@ -32,11 +32,11 @@ def read(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def write(path: Path, value: dict[str, Any]) -> None:
+def write(path: Path, value: dict[str, Any], mode: int = 0o644) -> None:
     """Replace a state file by one rename, after its bytes are on the disk."""
-    with _beside(path, value) as temporary:
+    with _beside(path, value, mode) as temporary:
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def create(path: Path, value: dict[str, Any]) -> None:
@@ -46,13 +46,13 @@ def create(path: Path, value: dict[str, Any]) -> None:
     """
     with _beside(path, value) as temporary:
         os.link(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def remove(path: Path) -> None:
     """Remove a state file, if it is there."""
     path.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def append(path: Path, value: dict[str, Any]) -> None:
@@ -73,18 +73,18 @@ def point(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     os.replace(temporary, link)
-    _sync_folder(link.parent)
+    sync_folder(link.parent)
 
 
 @contextlib.contextmanager
-def _beside(path: Path, value: dict[str, Any]) -> Iterator[Path]:
+def _beside(path: Path, value: dict[str, Any], mode: int = 0o644) -> Iterator[Path]:
     """Write the value to a file beside the path, on the disk when the body runs, gone after it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             json.dump({"schema": SCHEMA, **value}, file, indent=1, sort_keys=True)
             file.write("\n")
-            os.fchmod(file.fileno(), 0o644)
+            os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         yield temporary
@@ -92,7 +92,7 @@ def _beside(path: Path, value: dict[str, Any]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring a rename in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

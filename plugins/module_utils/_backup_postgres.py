@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""PostgreSQL in a container, asked with the client programs of its own image.
+
+A client container shares the server's network and one folder with this host, so that dumps pass through a FIFO or a bind mount and
+never through Docker's daemon. Its first process reads our end of a pipe: when this process dies, however it dies, the container
+ends, and with it every program and session in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, DUMP_FAILED, BackupError, Config
+
+LABEL = "kasaneha.deploy.backup"
+SHARED = "/run/backup"  # the runtime folder, as the client sees it
+WORK = "/work"  # the folder of a restore, as the client sees it
+# Puts an open fence down if we die with it: the database must not stay closed because nobody is left to open it.
+GUARD = f"cat >/dev/null; [ ! -e {SHARED}/undo.sql ] || psql -Xqd postgres -f {SHARED}/undo.sql"
+LOCK_KEY = 0x6B6173616E656861  # of the advisory lock that two hosts would meet at
+
+
+class Process(subprocess.Popen[bytes]):
+    """A process; what it says on its standard error is kept."""
+
+    # Whoever uses one of these has asked for it.
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+
+    def __init__(
+        self, argv: Sequence[str], stdin: Any = subprocess.DEVNULL, stdout: Any = subprocess.PIPE, **options: Any
+    ) -> None:
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+        super().__init__(argv, stdin=stdin, stdout=stdout, stderr=self.said, **options)
+
+
+def docker(*arguments: str, timeout: float = 120) -> str:
+    """Run docker; what it printed.
+
+    :raises BackupError: it failed; the message is what it said.
+    """
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+    except FileNotFoundError as error:
+        raise BackupError("docker is not installed on this host.", BAD_INPUT) from error
+    except subprocess.TimeoutExpired as error:
+        raise BackupError(f"docker {arguments[0]} did not answer within {timeout:g} s.", DUMP_FAILED) from error
+    if done.returncode:
+        raise BackupError(f"docker {arguments[0]}: {last_lines(done.stderr) or done.returncode}", DUMP_FAILED)
+    return done.stdout
+
+
+def last_lines(text: str, count: int = 5) -> str:
+    """The end of what a program said."""
+    return " | ".join(line.strip() for line in text.strip().splitlines()[-count:])
+
+
+def server(container: str) -> dict[str, Any]:
+    """The container that PostgreSQL runs in: image, identity, when it started.
+
+    :raises BackupError: it is not there, or does not run.
+    """
+    try:
+        found = json.loads(docker("inspect", "--type", "container", container))[0]
+    except BackupError as error:
+        if "no such" not in str(error).lower():
+            raise
+        raise BackupError(
+            f"container: {container} does not exist on this host. It is the one that PostgreSQL runs in.", BAD_INPUT
+        ) from error
+    if not found["State"]["Running"]:
+        raise BackupError(f"container: {container} does not run (it is {found['State']['Status']}). Start it first.", BAD_INPUT)
+    return {
+        "container": container,
+        "container_id": found["Id"],
+        "started_at": found["State"]["StartedAt"],
+        "image": found["Config"]["Image"],
+        "image_id": found["Image"],
+        "port": next((entry[7:] for entry in found["Config"].get("Env") or [] if entry.startswith("PGPORT=")), "5432"),
+    }
+
+
+class Programs:
+    """A container of the server's image in which client programs run, and how they reach their server."""
+
+    def __init__(self, name: str, runtime: Path) -> None:
+        self.name, self.runtime = name, runtime
+
+    def start(self, *argv: str, stdin: int | IO[bytes] = subprocess.DEVNULL, stdout: int = subprocess.PIPE, database: str = "postgres"
+              ) -> Process:  # fmt: skip
+        """Start a program in the container; what it says on its standard error is kept for :func:`words`."""
+        command = ["docker", "exec", "-i", "-e", f"PGDATABASE={database}", self.name, *argv]
+        return Process(command, stdin=stdin, stdout=stdout)
+
+    def run(self, *argv: str, database: str = "postgres", code: int = DUMP_FAILED, deadline: float | None = None) -> str:
+        """Run a program to its end; what it printed.
+
+        :raises BackupError: it failed, with the given exit code.
+        """
+        process = self.start(*argv, database=database)
+        try:
+            out, _none = process.communicate(timeout=deadline)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.wait()
+            raise BackupError(f"{argv[0]} was not done within {deadline:g} s.", code) from error
+        if process.returncode:
+            raise BackupError(f"{argv[0]}: {words(process)}", code)
+        return out.decode(errors="replace")
+
+    def sql(self, text: str, database: str = "postgres", code: int = DUMP_FAILED) -> list[Any]:
+        """Run SQL in one session, stopping at the first error; the rows of its queries, each one JSON."""
+        with self.session(database, code) as session:
+            return session.ask(text)
+
+    @contextlib.contextmanager
+    def session(self, database: str, code: int = DUMP_FAILED) -> Iterator[Session]:
+        """A session of psql that lives as long as the body."""
+        process = self.start(
+            "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse", stdin=subprocess.PIPE, database=database
+        )
+        try:
+            yield Session(process, code)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+
+
+class Session:
+    """A conversation with psql."""
+
+    def __init__(self, process: Process, code: int) -> None:
+        self.process, self.code = process, code
+
+    def ask(self, text: str) -> list[Any]:
+        """Send SQL; the lines that it returns up to its end, each one JSON.
+
+        :raises BackupError: it failed, or the session ended.
+        """
+        end = f"-- {secrets.token_hex(8)}"
+        sent = True
+        try:
+            self.process.stdin.write(f"{text}\n;\n\\echo '{end}'\n".encode())
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            sent = False
+        rows: list[Any] = []
+        for line in iter(self.process.stdout.readline, b"") if sent else ():
+            if line.decode().strip() == end:
+                return rows
+            rows.append(json.loads(line))
+        self.process.wait()
+        raise BackupError(f"PostgreSQL: {words(self.process) or 'the session ended'}", self.code)
+
+    def one(self, text: str) -> Any:
+        """The only row of a query."""
+        return self.ask(text)[0]
+
+
+def words(process: Process) -> str:
+    """The last lines that a program of a container wrote to its standard error."""
+    said = process.said
+    said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
+    return last_lines(said.read().decode(errors="replace")) or f"exit code {process.returncode}"
+
+
+@contextlib.contextmanager
+def client(config: Config, found: Mapping[str, Any], work: Path | None = None) -> Iterator[Programs]:
+    """A client container beside a server, with a runtime folder of its own; both are gone afterwards.
+
+    :param found: what :func:`server` returned, or an image alone; ``work`` a folder to be seen as /work.
+    """
+    mark = secrets.token_hex(4)
+    runtime = Path(tempfile.mkdtemp(prefix=f"{config.instance}-backup-", dir=config.runtime))
+    name = f"{config.instance}-backup-{mark}"
+    command = ["docker", "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={config.instance}",
+               "--network", f"container:{found['container_id']}" if found["container_id"] else "none", "--user", "0:0", "--cap-drop", "ALL", "--read-only",
+               "--security-opt", "no-new-privileges", "--pids-limit", "256", "--log-driver", "none", "--tmpfs", "/tmp",  # noqa: S108
+               "-v", f"{runtime}:{SHARED}", *(["-v", f"{work}:{WORK}"] if work else []),
+               "-e", "PGHOST=127.0.0.1", "-e", f"PGPORT={found['port']}", "-e", f"PGUSER={config.user}", "-e", f"PGPASSFILE={SHARED}/pgpass",
+               "-e", f"PGAPPNAME={name}", "-e", "PGCONNECT_TIMEOUT=10", "-e", "LC_ALL=C",
+               "--entrypoint", "sh", found["image_id"], "-c", GUARD]  # fmt: skip
+    try:
+        password_file(config, runtime / "pgpass")
+        with _container(command, name) as process:
+            yield Programs(name, runtime)
+            (runtime / "undo.sql").unlink(missing_ok=True)
+            process.stdin.close()
+    finally:
+        shutil.rmtree(runtime, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch(config: Config, image: str, user: str, work: Path) -> Iterator[Programs]:
+    """A throw-away server without network, of the given image; ready when the body runs, gone after it."""
+    mark = secrets.token_hex(4)
+    runtime = Path(tempfile.mkdtemp(prefix=f"{config.instance}-drill-", dir=config.runtime))
+    name = f"{config.instance}-drill-{mark}"
+    fast = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=4GB"
+    script = f'docker-entrypoint.sh postgres {fast} & server=$!; cat >/dev/null; kill -INT "$server"; wait "$server"'
+    command = ["docker", "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={config.instance}", "--network", "none",
+               "--security-opt", "no-new-privileges", "--log-driver", "none", "--shm-size", "256m",
+               "-v", f"{runtime}:{SHARED}", "-v", f"{work}:{WORK}:ro",
+               "-e", "POSTGRES_HOST_AUTH_METHOD=trust", "-e", f"POSTGRES_USER={user}", "-e", "POSTGRES_DB=postgres",
+               "-e", "PGHOST=127.0.0.1", "-e", f"PGUSER={user}", "-e", f"PGAPPNAME={name}", "-e", "LC_ALL=C",
+               "--entrypoint", "sh", image, "-c", script]  # fmt: skip
+    try:
+        with _container(command, name) as process:
+            programs = Programs(name, runtime)
+            _until_ready(programs, process)
+            yield programs
+    finally:
+        shutil.rmtree(runtime, ignore_errors=True)
+
+
+def _until_ready(programs: Programs, process: Process, seconds: float = 120) -> None:
+    """Over TCP: the temporary server of the first start answers on its socket only."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        asked = subprocess.run(["docker", "exec", programs.name, "pg_isready", "-q"], capture_output=True, check=False)
+        if asked.returncode == 0:
+            return
+        time.sleep(0.2)
+    raise BackupError(f"the throw-away server did not start: {words(process)}", DUMP_FAILED)
+
+
+@contextlib.contextmanager
+def _container(command: Sequence[str], name: str) -> Iterator[Process]:
+    """A container that lives as long as the body, or this process."""
+    process = Process(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            if process.poll() is not None:
+                raise BackupError(f"the client container did not start: {words(process)}", DUMP_FAILED)
+            state = subprocess.run(
+                ["docker", "inspect", "-f", "{{.State.Running}}", name], capture_output=True, text=True, check=False
+            )
+            if state.stdout.strip() == "true":
+                break
+            if time.monotonic() > deadline:
+                raise BackupError("the client container did not start within 60 s.", DUMP_FAILED)
+            time.sleep(0.05)
+        yield process
+    finally:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+            process.wait()
+
+
+def password_file(config: Config, path: Path) -> None:
+    """Give libpq the password in a file that root alone can read, on a file system in memory."""
+    password = ""
+    if config.password_file:
+        try:
+            password = Path(config.password_file).read_text().rstrip("\n")
+        except OSError as error:
+            raise BackupError(f"password_file: {config.password_file} cannot be read: {error.strerror}.", BAD_INPUT) from error
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"*:*:*:*:{escaped}\n")
+
+
+def sweep(config: Config) -> list[str]:
+    """Remove what a killed run left: containers, folders in memory. Only under the lock; what was removed."""
+    names = docker("ps", "--all", "--filter", f"label={LABEL}={config.instance}", "--format", "{{.Names}}").split()
+    if names:
+        docker("rm", "--force", "--volumes", *names)
+    folders = [
+        *Path(config.runtime).glob(f"{config.instance}-backup-*"),
+        *Path(config.runtime).glob(f"{config.instance}-drill-*"),
+    ]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [*names, *map(str, folders)]
+
+
+def facts(session: Session, rows: bool = True) -> dict[str, Any]:
+    """The ``database`` part of a manifest, as this session sees it; without rows only what takes no time."""
+    database: dict[str, Any] = session.one(_backup_sql.DATABASE)
+    if not rows:
+        return database
+    database["tables"] = session.ask(_backup_sql.TABLES)
+    database["sequences"] = session.ask(_backup_sql.SEQUENCES)
+    database.update(session.one(_backup_sql.REST))
+    return database

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""Copies of sets elsewhere, by rclone. A set is there once its manifest is, and that comes last."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, UPLOAD_FAILED, BackupError, Config
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import PARTIAL, Set, Sets
+
+MANIFEST = "manifest.json"
+LOCAL = "state.json"  # what this host knows; it changes, and a copy need not
+
+
+class Remote:
+    """One remote of the configuration."""
+
+    def __init__(self, config: Config, remote: str) -> None:
+        self.config, self.remote = config, remote
+        self.base = f"{remote.rstrip('/')}{'' if remote.endswith(':') else '/'}{config.instance}"
+
+    def _rclone(self, *arguments: str) -> str:
+        own = ["--config", self.config.rclone_config] if self.config.rclone_config else []
+        process = stream.start(
+            ["rclone", *own, "--retries", "3", "--low-level-retries", "3", "--contimeout", "15s", "--timeout", "60s", *arguments]
+        )
+        out, _none = process.communicate()
+        if process.returncode:
+            raise BackupError(f"{self.remote}: rclone {arguments[0]}: {postgres.words(process)}", UPLOAD_FAILED)
+        return out.decode()
+
+    def copy(self, found: Set) -> None:
+        """Copy a set and prove that it has arrived.
+
+        :raises BackupError: it could not be copied, or is not the same there.
+        """
+        target = f"{self.base}/{found.id}"
+        self._rclone("copy", str(found.path), target, "--exclude", MANIFEST, "--exclude", LOCAL)
+        ways = ["--download"] if self.config.remote_check == "download" else []
+        self._rclone("check", str(found.path), target, "--one-way", "--exclude", MANIFEST, "--exclude", LOCAL, *ways)
+        self._rclone("copyto", str(found.path / MANIFEST), f"{target}/{MANIFEST}")
+        self._rclone("check", str(found.path), target, "--one-way", "--include", MANIFEST, *ways)
+
+    def list(self) -> list[str]:
+        """The sets that are whole there, newest first."""
+        listed = self._rclone("lsf", "--recursive", "--include", f"/*/{MANIFEST}", self.base)
+        names = [line.split("/")[0] for line in listed.splitlines()]
+        return sorted((name for name in names if plan.id_time(name) is not None), reverse=True)
+
+    def remove(self, name: str) -> None:
+        """Remove one set there: the manifest first, so that it is no set any more whatever happens next."""
+        if name not in self.list():
+            return
+        self._rclone("deletefile", f"{self.base}/{name}/{MANIFEST}")
+        self._rclone("purge", f"{self.base}/{name}")
+
+    def fetch(self, sets: Sets, name: str) -> Set:
+        """Bring a set back, and let it appear once every byte is proven.
+
+        :param name: `latest` for the newest one there.
+        """
+        there = self.list()
+        wanted = (there or [""])[0] if name == "latest" else name
+        if wanted not in there:
+            raise BackupError(f"{self.remote} has no set {wanted or 'at all'} of {self.config.instance}.", BAD_INPUT)
+        if (sets.root / wanted).exists():
+            raise BackupError(f"{wanted} is here already.", BAD_INPUT)
+        partial = sets.root / f"{PARTIAL}{wanted}"
+        partial.mkdir(mode=0o700)
+        try:
+            self._rclone("copy", f"{self.base}/{wanted}", str(partial))
+            for path in Path(partial).iterdir():
+                path.chmod(0o600)
+            return sets.adopt(partial, wanted, self.remote)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""Put a set back: into a new database, compared, and only then exchanged with the live one. A journal lets the next run undo a dead one.
+
+Files are exchanged entry by entry inside their folder: containers that have it mounted go on seeing it, and no file system is crossed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _probe, _statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import HIDDEN
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, RESTORE_FAILED, BackupError, Config
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Set
+
+JOURNAL = ".restore.json"
+DUMP = f"{postgres.WORK}/database.dump"
+
+
+def unpack(found: Set, work: Path, identity: str, code: int = RESTORE_FAILED) -> str:
+    """Put the plain dump into a folder, where several processes can read it at once; the SQL of the roles.
+
+    :raises BackupError: it cannot be decoded.
+    """
+    entry = manifests.artefact(found.manifest, "database") or {}
+    with os.fdopen(os.open(work / "database.dump", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        stream.check(stream.opened(found.path / entry["name"], identity, file), code=code)
+    entry = manifests.artefact(found.manifest, "roles") or {}
+    processes = stream.opened(found.path / entry["name"], identity)
+    out, _none = processes[-1].communicate()
+    stream.check(processes, code=code)
+    return out.decode()
+
+
+def into(programs: postgres.Programs, manifest: Mapping[str, Any], roles: str, name: str, jobs: int, code: int) -> None:
+    """Restore an unpacked dump into a new database of that name, and compare it with the manifest.
+
+    :raises BackupError: anything failed or differs; the new database may be there.
+    """
+    expected = manifest["database"]
+    with programs.session("postgres", code) as session:
+        known = {entry["name"] for entry in expected["extensions"]} - set(
+            session.ask("SELECT to_json(name) FROM pg_available_extensions")
+        )
+        if known:
+            raise BackupError(f"this server's image lacks the extensions {', '.join(sorted(known))}.", code)
+        session.ask(f"{sql.SECRETLY};\n{roles}")
+        session.ask(manifests.create_sql(expected, name))
+    programs.run(
+        "pg_restore",
+        "--exit-on-error",
+        f"--jobs={jobs or os.cpu_count() or 1}",
+        f"--dbname=dbname='{_conninfo(name)}'",
+        DUMP,
+        code=code,
+    )
+    with programs.session("postgres", code) as session:
+        session.ask("\n".join(manifests.properties_sql(expected, name)))
+    with programs.session(name, code) as session:
+        session.ask(sql.QUIET)
+        found = postgres.facts(session)
+    wrong = manifests.differences(expected, found)
+    if wrong:
+        raise BackupError(f"the restored database is not what was dumped: {'; '.join(wrong[:10])}", code)
+
+
+def _conninfo(name: str) -> str:
+    return name.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def preflight(config: Config, manifest: Mapping[str, Any], about: Mapping[str, Any], foreign: bool) -> None:
+    """Refuse a set that does not belong here, or that this server cannot take.
+
+    :param about: what the server says of itself; ``foreign`` lets in a set of another cluster.
+    """
+    theirs = manifest["server"]
+    if theirs["version_num"] // 10000 > about["version_num"] // 10000:
+        raise BackupError(
+            f"the set is of PostgreSQL {theirs['version']}, this server is the older {about['version']}.", BAD_INPUT
+        )
+    if theirs["system_identifier"] != about["system_identifier"] and not foreign:
+        raise BackupError(
+            f"the set is of another cluster ({theirs['system_identifier']}, this one is {about['system_identifier']}). "
+            "If that is meant, as on a new machine, say so: --foreign (foreign: true).",
+            BAD_INPUT,
+        )
+    room = os.statvfs(config.root)
+    free, needed = room.f_bavail * room.f_frsize, int(manifest["database"]["size_bytes"] * 1.3)
+    if free < needed + (config.reserve_mb << 20):
+        raise BackupError(f"{config.root}: {free} bytes are free, {needed} are needed to unpack the set.", BAD_INPUT)
+
+
+def unpack_files(config: Config, found: Set, identity: str, mark: str) -> list[dict[str, str]]:
+    """Unpack the files of a set beside the live ones; where they are to go."""
+    moves = []
+    for files in config.files:
+        entry = manifests.artefact(found.manifest, f"files:{files['name']}")
+        if not entry:
+            continue
+        live = Path(files["path"])
+        live.mkdir(mode=0o750, parents=True, exist_ok=True)
+        coming = live / f"{HIDDEN}{mark}"
+        coming.mkdir(mode=0o700)
+        processes = stream.opened(found.path / entry["name"], identity)
+        tar = stream.start(["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--same-owner", "--directory", str(coming)],
+                           processes[-1].stdout)  # fmt: skip
+        processes[-1].stdout.close()
+        stream.check([*processes, tar], code=RESTORE_FAILED)
+        coming.chmod(0o700)  # the archive gave it the rights of the live folder
+        os.chown(coming, 0, 0)
+        moves.append({"live": str(live), "coming": str(coming), "going": ""})
+    return moves
+
+
+class Exchange:
+    """Exchange a database and its files with others, under a fence; journalled, so that it can be undone from any point."""
+
+    def __init__(self, config: Config, programs: postgres.Programs, journal: dict[str, Any]) -> None:
+        self.config, self.programs, self.journal = config, programs, journal
+        self.path = Path(config.root) / JOURNAL
+
+    def write(self, **changes: Any) -> None:
+        """Note where we are, on the disk."""
+        self.journal.update(changes)
+        _statefile.write(self.path, self.journal, 0o600)
+
+    def names(self) -> list[str]:
+        """The databases there are."""
+        return list(self.programs.sql("SELECT to_json(datname) FROM pg_database"))
+
+    def run(self, phase: str, coming: str, going: str, moves: list[dict[str, str]]) -> None:
+        """Let `coming` be the database and its files, and keep what was there as `going`; how long nobody got in is noted.
+
+        :param phase: what the journal is to say meanwhile.
+        """
+        live = self.config.database
+        for move in moves:
+            move["going"] = str(Path(move["live"]) / f"{HIDDEN}{going.rpartition('__before_')[2]}")
+        exists = live in self.names()
+        self.write(phase=phase, step="closed", coming=coming, going=going, moves=moves, existed=exists)
+        (self.programs.runtime / "undo.sql").write_text(
+            f"ALTER DATABASE {manifests.quoted(live)} ALLOW_CONNECTIONS true;\n" if exists else ""
+        )
+        with self.programs.session("postgres", RESTORE_FAILED) as session:
+            began = time.monotonic()
+            if exists:
+                session.ask(f"ALTER DATABASE {manifests.quoted(live)} ALLOW_CONNECTIONS false")
+            self._empty(session, live, coming)
+            for move in moves:
+                Path(move["going"]).mkdir(mode=0o700, exist_ok=True)
+            self.write(step="files_out")
+            for move in moves:
+                _move(Path(move["live"]), Path(move["going"]))
+            self.write(step="files_in")
+            for move in moves:
+                _move(Path(move["coming"]), Path(move["live"]))
+            away = f"ALTER DATABASE {manifests.quoted(live)} RENAME TO {manifests.quoted(going)};" if exists else ""
+            session.ask(
+                f"BEGIN; {away} ALTER DATABASE {manifests.quoted(coming)} RENAME TO {manifests.quoted(live)}; "
+                f"ALTER DATABASE {manifests.quoted(live)} ALLOW_CONNECTIONS true; COMMIT"
+            )
+            seconds = round(time.monotonic() - began, 3)
+        (self.programs.runtime / "undo.sql").unlink()
+        for move in moves:
+            shutil.rmtree(move["coming"], ignore_errors=True)
+        self.write(step="swapped", closed_seconds=seconds)
+
+    def _empty(self, session: postgres.Session, *databases: str) -> None:
+        """End every session in the databases; nobody new gets into a closed one."""
+        for _attempt in range(100):
+            session.ask(sql.terminate(*databases))
+            if not session.one(sql.sessions(*databases)):
+                return
+            time.sleep(0.05)
+        raise BackupError("some sessions of the database do not end.", RESTORE_FAILED)
+
+    def swapped(self) -> bool:
+        """Whether the exchange of the journal took place."""
+        names = self.names()
+        return self.journal.get("coming") not in names and self.config.database in names
+
+    def back(self) -> None:
+        """Undo an exchange that was begun and did not take place."""
+        step = self.journal.get("step")
+        if step == "files_in":
+            for move in self.journal["moves"]:
+                _move(Path(move["live"]), Path(move["coming"]))
+        if step in ("files_in", "files_out"):
+            for move in self.journal["moves"]:
+                _move(Path(move["going"]), Path(move["live"]))
+                shutil.rmtree(move["going"], ignore_errors=True)
+        if self.config.database in self.names():
+            self.programs.sql(f"ALTER DATABASE {manifests.quoted(self.config.database)} ALLOW_CONNECTIONS true")
+
+    def put_back(self) -> None:
+        """End an unfinished restore: everything as before it, nothing of it left."""
+        journal = self.journal
+        if journal["step"] and not self.swapped():
+            self.back()
+        elif journal["step"] and journal["existed"]:
+            self.run("returning", journal["going"], journal["coming"], self.return_moves())
+            self.drop(journal["going"])
+        if journal["phase"] != "returning":
+            self.drop(journal["coming"])
+        self.forget()
+
+    def recover(self) -> None:
+        """Undo a restore that died, or finish what undid it."""
+        journal = self.journal
+        swapped = bool(journal["step"]) and self.swapped()
+        if journal["phase"] == "undoing":
+            # Both databases are good ones; whichever is in place stays, and the other is the way back.
+            if not swapped:
+                self.back()
+                moves = [{**move, "coming": "", "going": move["coming"]} for move in journal["moves"]]
+                journal.update(going=journal["coming"], moves=moves)
+            self.write(phase="done", step="swapped")
+        elif journal["phase"] == "returning":
+            if not swapped:
+                self.back()
+                self.run("returning", journal["coming"], journal["going"], self.journal["moves"])
+            self.drop(journal["going"])
+            self.forget()
+        else:
+            self.put_back()
+
+    def return_moves(self) -> list[dict[str, str]]:
+        """The moves that bring back what went away."""
+        return [{"live": move["live"], "coming": move["going"], "going": ""} for move in self.journal["moves"]]
+
+    def drop(self, name: str) -> None:
+        """Remove a database that nobody needs, and whoever is in it."""
+        if name in self.names():
+            self.programs.sql(f"DROP DATABASE {manifests.quoted(name)} WITH (FORCE)")
+
+    def forget(self) -> None:
+        """Nothing is under way, and nothing is kept."""
+        for move in self.journal.get("moves") or []:
+            for folder in (move["coming"], move["going"]):
+                if folder and Path(folder).name.startswith(HIDDEN):
+                    shutil.rmtree(folder, ignore_errors=True)
+        _statefile.remove(self.path)
+
+
+def read_journal(config: Config) -> dict[str, Any]:
+    """The journal of the last restore; empty when there is none."""
+    found = _statefile.read(Path(config.root) / JOURNAL) or {}
+    found.pop("schema", None)
+    return found
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move everything in a folder into another one on the same file system, but the folders that restores keep."""
+    if not source.is_dir():
+        return
+    for name in os.listdir(source):
+        if not name.startswith(HIDDEN):
+            os.rename(source / name, target / name)
+
+
+def healthy(config: Config) -> str:
+    """Wait until one of the probes answers; what they said instead, empty when one did or there are none."""
+    deadline, said = time.monotonic() + config.probe_seconds, "no answer"
+    if not config.probes:
+        return ""
+    while True:
+        for url in config.probes:
+            status, body = _probe.ask(url)
+            if 200 <= status < 300:
+                return ""
+            # Of several colours only one runs; what the one says that answers is worth more than that others do not.
+            said = f"{url}: status {status}" if status else (said if "status" in said else f"{url}: {body}")
+        if time.monotonic() > deadline:
+            return said
+        time.sleep(0.5)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""The questions that backups ask PostgreSQL. Each row comes back as one line of JSON."""
+
+from __future__ import annotations
+
+# Nothing of the session's may change what is read, or end it early.
+QUIET = """
+SET statement_timeout = 0; SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = 0; SET row_security = off;
+SET search_path = pg_catalog; SET log_min_duration_statement = -1
+"""
+
+SERVER = """
+SELECT json_build_object('version', current_setting('server_version'), 'version_num', current_setting('server_version_num')::int,
+  'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+  'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+  'databases', (SELECT json_agg(datname) FROM pg_database WHERE NOT datistemplate))
+"""
+
+# to_jsonb(d): the names of some columns differ between versions.
+DATABASE = """
+SELECT json_build_object('name', d.datname, 'oid', d.oid::bigint, 'size_bytes', pg_database_size(d.oid),
+  'encoding', pg_encoding_to_char(d.encoding), 'collate', d.datcollate, 'ctype', d.datctype,
+  'provider', coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
+  'locale', coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'),
+  'collversion', to_jsonb(d) ->> 'datcollversion',
+  'owner', pg_get_userbyid(d.datdba), 'connection_limit', d.datconnlimit, 'comment', shobj_description(d.oid, 'pg_database'),
+  'acl', CASE WHEN d.datacl IS NOT NULL THEN coalesce((SELECT json_agg(json_build_object(
+      'grantee', CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee) END, 'privilege', a.privilege_type, 'grantable', a.is_grantable))
+    FROM aclexplode(d.datacl) a), '[]') END,
+  'settings', coalesce((SELECT json_agg(json_build_object(
+      'role', CASE s.setrole WHEN 0 THEN NULL ELSE pg_get_userbyid(s.setrole) END, 'config', s.setconfig))
+    FROM pg_db_role_setting s WHERE s.setdatabase = d.oid), '[]'))
+FROM pg_database d WHERE d.datname = current_database()
+"""
+
+SNAPSHOT = """
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SELECT json_build_object('id', pg_export_snapshot(), 'lsn', CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn()::text END)
+"""
+
+# Everything whose rows a dump holds: no parents of partitions (their leaves are counted), no members of extensions.
+TABLES = """
+SELECT format('SELECT json_build_object(''schema'', %L::text, ''name'', %L::text, ''kind'', %L::text, ''rows'', count(*)) FROM ONLY %I.%I',
+  n.nspname, c.relname, c.relkind, n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE (c.relkind = 'r' OR (c.relkind = 'm' AND c.relispopulated)) AND c.relpersistence <> 't'
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+ORDER BY n.nspname, c.relname
+\\gexec
+"""
+
+SEQUENCES = """
+SELECT format('SELECT json_build_object(''schema'', %L::text, ''name'', %L::text, ''value'', last_value, ''increment'', %s, ''cycle'', %s)
+  FROM %I.%I', n.nspname, c.relname, s.seqincrement, s.seqcycle, n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
+WHERE c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+ORDER BY n.nspname, c.relname
+\\gexec
+"""
+
+REST = """
+SELECT json_build_object('large_objects', (SELECT count(*) FROM pg_largeobject_metadata),
+  'extensions', coalesce((SELECT json_agg(json_build_object('name', extname, 'version', extversion) ORDER BY extname) FROM pg_extension), '[]'),
+  'invalid', coalesce((SELECT json_agg(i.indexrelid::regclass::text) FROM pg_index i WHERE NOT i.indisvalid), '[]'))
+"""
+
+# Roles that the database cannot do without: owners, the granted, those with settings in it, and whatever these are members of.
+ROLES = """
+WITH RECURSIVE here AS (SELECT oid, datdba, datacl FROM pg_database WHERE datname = current_database()), needed AS (
+  SELECT refobjid AS oid FROM pg_shdepend, here WHERE refclassid = 'pg_authid'::regclass
+    AND (dbid = here.oid OR (classid = 'pg_database'::regclass AND objid = here.oid))
+  UNION SELECT datdba FROM here
+  UNION SELECT a.grantee FROM here, aclexplode(here.datacl) a
+  UNION SELECT setrole FROM pg_db_role_setting, here WHERE setdatabase = here.oid
+  UNION SELECT m.roleid FROM pg_auth_members m JOIN needed ON m.member = needed.oid
+)
+SELECT json_build_object('name', a.rolname, 'superuser', rolsuper, 'inherit', rolinherit, 'createrole', rolcreaterole,
+  'createdb', rolcreatedb, 'login', rolcanlogin, 'replication', rolreplication, 'bypassrls', rolbypassrls,
+  'connection_limit', rolconnlimit, 'password', rolpassword, 'valid_until', rolvaliduntil::text,
+  'member_of', coalesce((SELECT json_agg(json_build_object('role', pg_get_userbyid(m.roleid), 'admin', m.admin_option))
+    FROM pg_auth_members m WHERE m.member = a.oid), '[]'),
+  'config', coalesce((SELECT to_json(s.setconfig) FROM pg_db_role_setting s WHERE s.setdatabase = 0 AND s.setrole = a.oid), '[]'))
+FROM pg_authid a JOIN needed USING (oid) WHERE a.rolname !~ '^pg_' ORDER BY a.rolname
+"""
+
+# Before the first of these: a statement that fails would otherwise stand in the server's log with its verifier.
+SECRETLY = "SET log_statement = 'none'; SET log_min_error_statement = 'panic'; SET log_min_duration_statement = -1"
+
+ROLE_NAMES = "SELECT to_json(rolname) FROM pg_roles WHERE rolname !~ '^pg_'"
+
+
+def terminate(*databases: str) -> str:
+    """End every session in these databases."""
+    return f"SELECT to_json(count(pg_terminate_backend(pid))) {_of(*databases)}"
+
+
+def sessions(*databases: str) -> str:
+    """How many sessions there are in these databases."""
+    return f"SELECT to_json(count(*)) {_of(*databases)}"
+
+
+def _of(*databases: str) -> str:
+    names = ", ".join("'" + name.replace("'", "''") + "'" for name in databases)
+    return f"FROM pg_stat_activity WHERE datname IN ({names}) AND pid <> pg_backend_pid()"  # noqa: S608 - names in quotes
