@@ -4,54 +4,27 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_import as imports
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_metrics as metrics
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_restore as restores
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_drill import StreamJudge, decode, restore_elsewhere
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import Tell, dump
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import dump
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import (
     BAD_INPUT,
-    LOCKED,
-    RESTORE_FAILED,
-    RESTORE_UNDONE,
     UPLOAD_FAILED,
     VERIFY_FAILED,
     BackupError,
-    Config,
 )
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_remote import Remote
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import WORK, Set, Sets, iso
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_restorer import Restorer
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Set, iso
 
 
-class Engine:
+class Engine(Restorer):
     """Everything that can be done to the backups of one instance."""
-
-    def __init__(self, config: Config, tell: Tell | None = None) -> None:
-        self.config, self.sets = config, Sets(config)
-        self.tell: Tell = tell or (lambda phase, done: None)
-        self.notes: list[str] = []  # what the operator should know, though it worked
-
-    @contextmanager
-    def _alone(self, doing: str, wait: float = 0) -> Iterator[None]:
-        """Under the lock, after whatever a dead run left was put right."""
-        self.sets.ready()
-        with self.sets.alone(doing, wait):
-            postgres.sweep(self.config)
-            self.sets.sweep()
-            self._recover()
-            yield
 
     # --- backup ----------------------------------------------------------------------------------------
 
@@ -189,16 +162,18 @@ class Engine:
             problems = []
             for found in chosen:
                 self.tell(f"verify {found.id}", 0)
+                at = "checksum"
                 try:
                     self.sets.check_bytes(found)
                     self.sets.note_check(found, "checksum", "")
                     if level != "checksum" and (identity or not found.manifest["recipients"]):
+                        at = "decode"
                         decode(self.config, found, identity)
                         self.sets.note_check(self.sets.find(found.id), "decode", "")
                 except BackupError as error:
                     problems.append(str(error))
                     if not found.problem:
-                        self.sets.note_check(self.sets.find(found.id), "checksum", str(error))
+                        self.sets.note_check(self.sets.find(found.id), at, str(error))
         self._metrics()
         if problems:
             raise BackupError(" ".join(problems), VERIFY_FAILED)
@@ -235,117 +210,6 @@ class Engine:
         self._metrics()
         return {"changed": True, "set": noted.summary(), "seconds": seconds}
 
-    @contextmanager
-    def _work(self) -> Iterator[Path]:
-        """A folder for what must be unpacked, gone afterwards."""
-        folder = Path(self.config.root) / f"{WORK}{secrets.token_hex(4)}"
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    # --- restore -------------------------------------------------------------------------------------------
-
-    def restore(self, name: str, identity: str = "", foreign: bool = False, safety: bool = True, probe: bool = True,
-                files: str = "", wait: float = 0) -> dict[str, Any]:  # fmt: skip
-        """Restore a set, or a dump of the old kind, and let it take the place of the live database and files.
-
-        :param name: a set, `latest`, or the path of a .sql or .sql.gz.
-        :param safety: back up what is there first.
-        :param files: for a dump of the old kind, the archive of files that belongs to it.
-        :raises BackupError: RESTORE_FAILED: the live database was not touched; RESTORE_UNDONE: everything is as it was.
-        """
-        with self._alone("a restore", wait):
-            found = self._import(name, files) if name.endswith((".sql", ".sql.gz")) else self.sets.find(name)
-            self.tell("check", 0)
-            self.sets.check_bytes(found)
-            server = postgres.server(self.config.container)
-            with postgres.client(self.config, server) as programs:
-                about = programs.sql(sql.SERVER)[0]
-            restores.preflight(self.config, found.manifest, about, foreign)
-            saved = ""
-            if safety and self.config.database in about["databases"]:
-                saved = dump(self.sets, f"before the restore of {found.id}", False, self.tell, []).id
-            with self._work() as work:
-                result = self._restore(found, server, work, identity, probe)
-        return {"changed": True, "set": found.summary(), "saved": saved, **result}
-
-    def _import(self, name: str, files: str) -> Set:
-        with self._work() as work:
-            return imports.legacy(self.sets, Path(name), files, work, self.tell)
-
-    def _restore(self, found: Set, server: dict[str, Any], work: Path, identity: str, probe: bool) -> dict[str, Any]:
-        mark = plan.set_id(time.time(), secrets.token_hex(3))
-        old = restores.read_journal(self.config)
-        coming, going = (plan.beside(self.config.database, purpose, mark) for purpose in ("restore", "before"))
-        roles = restores.unpack(found, work, identity)
-        with postgres.client(self.config, server, work) as programs:
-            exchange = restores.Exchange(self.config, programs, {"set": found.id, "moves": []})
-            if old:  # one way back is kept, the last one
-                exchange.drop(old["going"])
-                restores.Exchange(self.config, programs, old).forget()
-            exchange.write(phase="preparing", step="", coming=coming, going=going)
-            try:
-                self.tell("restore", 0)
-                restores.into(programs, found.manifest, roles, coming, self.config.jobs, RESTORE_FAILED)
-                moves = restores.unpack_files(self.config, found, identity, f"new-{mark}")
-                exchange.journal["moves"] = moves
-                programs.run("vacuumdb", "--analyze-only", "--quiet", f"--jobs={self.config.jobs or os.cpu_count() or 1}",
-                             f"--dbname={coming}", code=RESTORE_FAILED)  # fmt: skip
-                self.tell("exchange", 0)
-                exchange.run("exchanging", coming, going, moves)
-            except BaseException as error:
-                try:
-                    exchange.put_back()
-                except BackupError as second:
-                    message = f"{error} What was begun could not be put back yet ({second}); the next run of any command does."
-                    raise BackupError(message, RESTORE_FAILED) from error
-                raise
-            seconds = exchange.journal["closed_seconds"]
-            self.tell("probe", 0)
-            exchange.write(phase="probing")
-            said = restores.healthy(self.config) if probe else ""
-            if said and exchange.journal["existed"]:
-                exchange.put_back()
-                raise BackupError(
-                    f"The application does not answer on the restored data ({said}). Everything is as it was.", RESTORE_UNDONE
-                )
-            exchange.write(phase="done", probe=said)
-        return {"closed_seconds": seconds, "kept": going if exchange.journal["existed"] else ""}
-
-    def undo(self, wait: float = 0) -> dict[str, Any]:
-        """Return to the database and the files that the last restore replaced. What is there now is kept in their place."""
-        with self._alone("the undoing of a restore", wait):
-            journal = restores.read_journal(self.config)
-            if journal.get("phase") != "done":
-                raise BackupError("There is no restore to return from.", BAD_INPUT)
-            with self._exchange(journal) as exchange:
-                if journal["going"] not in exchange.names():
-                    raise BackupError(f"{journal['going']} is not there any more.", BAD_INPUT)
-                going = plan.beside(self.config.database, "before", plan.set_id(time.time(), secrets.token_hex(3)))
-                exchange.run("undoing", journal["going"], going, exchange.return_moves())
-                exchange.write(phase="done")
-        return {"changed": True, "closed_seconds": exchange.journal["closed_seconds"], "kept": going}
-
-    @contextmanager
-    def _exchange(self, journal: dict[str, Any]) -> Iterator[restores.Exchange]:
-        with postgres.client(self.config, postgres.server(self.config.container)) as programs:
-            yield restores.Exchange(self.config, programs, journal)
-
-    def _recover(self) -> None:
-        """Undo a restore that died, or finish what undid it."""
-        journal = restores.read_journal(self.config)
-        if journal and journal["phase"] != "done":
-            with self._exchange(journal) as exchange:
-                exchange.recover()
-            self.notes.append(f"A restore of {journal.get('set')} that died was undone.")
-
-    def recover(self) -> dict[str, Any]:
-        """Put right what a dead run left; at boot, and by hand."""
-        with self._alone("a recovery", wait=60):
-            return {"changed": bool(self.notes), "notes": self.notes}
-
     # --- what there is -------------------------------------------------------------------------------------
 
     def fetch(self, name: str = "latest", remote: str = "", wait: float = 0) -> dict[str, Any]:
@@ -374,10 +238,3 @@ class Engine:
         good = [entry for entry in self.sets.all() if entry.verified]
         artefacts = good[0].manifest["artefacts"] if good else []
         return {{"database": "dump"}.get(entry["role"], entry["role"].rpartition(":")[2]): entry["bytes"] for entry in artefacts}
-
-    def _metrics(self, code: int | None = None, seconds: float = 0) -> None:
-        if self.config.metrics and code != LOCKED:  # whoever holds the lock tells how that one ends
-            problem = metrics.write(
-                Path(self.config.metrics), self.config.instance, self.sets.all(), self.config.remotes, code, seconds
-            )
-            self.notes += [problem] if problem else []  # no reason to call a backup bad

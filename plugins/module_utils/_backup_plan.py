@@ -107,6 +107,17 @@ def config_problems(raw: Any) -> list[str]:
     return problems + policy_problems(raw.get("retention", {}), raw.get("min_keep", 3))
 
 
+def role_problems(raw: Any) -> list[str]:
+    """The same in the words of the role's variables."""
+    names = {"instance": "app", "root": "dir", "metrics": "metrics_file"}
+    found = []
+    for problem in config_problems(raw):
+        name = re.match(r"[a-z_]+", problem)
+        word = name[0] if name else ""
+        found.append(f"backup_{names.get(word, word)}{problem[len(word) :]}")
+    return found
+
+
 def policy_problems(policy: Mapping[str, Any], min_keep: Any = 3) -> list[str]:
     """What is wrong with a retention policy."""
     problems = [f"retention.{name}: is unknown." for name in sorted(set(policy) - {*RULES, "keep_within_days"})]

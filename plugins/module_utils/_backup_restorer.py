@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to this collection: may change at any time.
+"""What every operation on backups needs (lock, recovery, metrics), and those that change live data: restore, and the way back."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_import as imports
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_metrics as metrics
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_restore as restores
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import Tell, dump
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import (
+    BAD_INPUT,
+    LOCKED,
+    RESTORE_FAILED,
+    RESTORE_UNDONE,
+    BackupError,
+    Config,
+)
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import WORK, Set, Sets
+
+
+class Restorer:
+    """Restores sets of one instance."""
+
+    def __init__(self, config: Config, tell: Tell | None = None) -> None:
+        self.config, self.sets = config, Sets(config)
+        self.tell: Tell = tell or (lambda phase, done: None)
+        self.notes: list[str] = []  # what the operator should know, though it worked
+
+    @contextmanager
+    def _alone(self, doing: str, wait: float = 0) -> Iterator[None]:
+        """Under the lock, after whatever a dead run left was put right."""
+        self.sets.ready()
+        with self.sets.alone(doing, wait):
+            postgres.sweep(self.config)
+            self.sets.sweep()
+            self._recover()
+            yield
+
+    def _metrics(self, code: int | None = None, seconds: float = 0) -> None:
+        if self.config.metrics and code != LOCKED:  # whoever holds the lock tells how that one ends
+            problem = metrics.write(
+                Path(self.config.metrics), self.config.instance, self.sets.all(), self.config.remotes, code, seconds
+            )
+            self.notes += [problem] if problem else []  # no reason to call a backup bad
+
+    @contextmanager
+    def _work(self) -> Iterator[Path]:
+        """A folder for what must be unpacked, gone afterwards."""
+        folder = Path(self.config.root) / f"{WORK}{secrets.token_hex(4)}"
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def restore(self, name: str, identity: str = "", foreign: bool = False, safety: bool = True, probe: bool = True,
+                files: str = "", wait: float = 0) -> dict[str, Any]:  # fmt: skip
+        """Restore a set, or a dump of the old kind, and let it take the place of the live database and files.
+
+        :param name: a set, `latest`, or the path of a .sql or .sql.gz.
+        :param safety: back up what is there first.
+        :param files: for a dump of the old kind, the archive of files that belongs to it.
+        :raises BackupError: RESTORE_FAILED: the live database was not touched; RESTORE_UNDONE: everything is as it was.
+        """
+        with self._alone("a restore", wait):
+            found = self._import(name, files) if name.endswith((".sql", ".sql.gz")) else self.sets.find(name)
+            self.tell("check", 0)
+            self.sets.check_bytes(found)
+            about = self._preflight(found, foreign)
+            saved = ""
+            if safety and self.config.database in about["databases"]:
+                saved = dump(self.sets, f"before the restore of {found.id}", False, self.tell, []).id
+            with self._work() as work:
+                result = self._restore(found, postgres.server(self.config.container), work, identity, probe)
+        self._metrics()
+        return {"changed": True, "set": found.summary(), "saved": saved, **result}
+
+    def restorable(self, name: str, foreign: bool = False) -> Set:
+        """A set that could be restored here and now.
+
+        :raises BackupError: it could not; nothing was changed.
+        """
+        found = self.sets.find(name)
+        self.sets.check_bytes(found)
+        self._preflight(found, foreign)
+        return found
+
+    def _preflight(self, found: Set, foreign: bool) -> dict[str, Any]:
+        with postgres.client(self.config, postgres.server(self.config.container)) as programs:
+            about: dict[str, Any] = programs.sql(sql.SERVER)[0]
+        restores.preflight(self.config, found.manifest, about, foreign)
+        return about
+
+    def returnable(self) -> dict[str, Any]:
+        """The journal of a restore that can be returned from.
+
+        :raises BackupError: there is none.
+        """
+        journal = restores.read_journal(self.config)
+        if journal.get("phase") != "done" or not journal.get("going"):
+            raise BackupError("There is no restore to return from.", BAD_INPUT)
+        return journal
+
+    def _import(self, name: str, files: str) -> Set:
+        with self._work() as work:
+            return imports.legacy(self.sets, Path(name), files, work, self.tell)
+
+    def _restore(self, found: Set, server: dict[str, Any], work: Path, identity: str, probe: bool) -> dict[str, Any]:
+        mark = plan.set_id(time.time(), secrets.token_hex(3))
+        old = restores.read_journal(self.config)
+        coming, going = (plan.beside(self.config.database, purpose, mark) for purpose in ("restore", "before"))
+        roles = restores.unpack(found, work, identity)
+        with postgres.client(self.config, server, work) as programs:
+            exchange = restores.Exchange(self.config, programs, {"set": found.id, "moves": []})
+            if old:  # one way back is kept, the last one
+                exchange.drop(old["going"])
+                restores.Exchange(self.config, programs, old).forget()
+            exchange.write(phase="preparing", step="", coming=coming, going=going)
+            try:
+                self.tell("restore", 0)
+                restores.into(programs, found.manifest, roles, coming, self.config.jobs, RESTORE_FAILED)
+                moves = restores.unpack_files(self.config, found, identity, f"new-{mark}")
+                exchange.journal["moves"] = moves
+                programs.run("vacuumdb", "--analyze-only", "--quiet", f"--jobs={self.config.jobs or os.cpu_count() or 1}",
+                             f"--dbname={coming}", code=RESTORE_FAILED)  # fmt: skip
+                self.tell("exchange", 0)
+                exchange.run("exchanging", coming, going, moves)
+            except BaseException as error:
+                try:
+                    exchange.put_back()
+                except BackupError as second:
+                    message = f"{error} What was begun could not be put back yet ({second}); the next run of any command does."
+                    raise BackupError(message, RESTORE_FAILED) from error
+                raise
+            seconds = exchange.journal["closed_seconds"]
+            self.tell("probe", 0)
+            exchange.write(phase="probing")
+            said = restores.healthy(self.config) if probe else ""
+            if said and exchange.journal["existed"]:
+                exchange.put_back()
+                raise BackupError(
+                    f"The application does not answer on the restored data ({said}). Everything is as it was.", RESTORE_UNDONE
+                )
+            exchange.write(phase="done", probe=said)
+        return {"closed_seconds": seconds, "kept": going if exchange.journal["existed"] else ""}
+
+    def undo(self, wait: float = 0) -> dict[str, Any]:
+        """Return to the database and the files that the last restore replaced. What is there now is kept in their place."""
+        with self._alone("the undoing of a restore", wait):
+            journal = self.returnable()
+            with self._exchange(journal) as exchange:
+                if journal["going"] not in exchange.names():
+                    raise BackupError(f"{journal['going']} is not there any more.", BAD_INPUT)
+                going = plan.beside(self.config.database, "before", plan.set_id(time.time(), secrets.token_hex(3)))
+                exchange.run("undoing", journal["going"], going, exchange.return_moves())
+                exchange.write(phase="done")
+        return {"changed": True, "closed_seconds": exchange.journal["closed_seconds"], "kept": going}
+
+    @contextmanager
+    def _exchange(self, journal: dict[str, Any]) -> Iterator[restores.Exchange]:
+        with postgres.client(self.config, postgres.server(self.config.container)) as programs:
+            yield restores.Exchange(self.config, programs, journal)
+
+    def _recover(self) -> None:
+        """Undo a restore that died, or finish what undid it."""
+        journal = restores.read_journal(self.config)
+        if journal and journal["phase"] != "done":
+            with self._exchange(journal) as exchange:
+                exchange.recover()
+            self.notes.append(f"A restore of {journal.get('set')} that died was undone.")
+
+    def recover(self) -> dict[str, Any]:
+        """Put right what a dead run left; at boot, and by hand."""
+        with self._alone("a recovery", wait=60):
+            return {"changed": bool(self.notes), "notes": self.notes}
