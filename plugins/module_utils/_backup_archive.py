@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import zipfile
+from types import ModuleType
 
 PACKAGE = "ansible_collections.kasaneha.deploy.plugins.module_utils"
 # Imported by name: whoever packs a module for a server finds them by these lines.
@@ -43,21 +43,17 @@ def archive() -> bytes:
         for depth in range(1, len(folders) + 1):
             _add(file, "/".join([*folders[:depth], "__init__.py"]), "")
         for name in MODULES:
-            _add(file, "/".join([*folders, f"{name}.py"]), _source(f"{PACKAGE}.{name}"))
+            _add(file, "/".join([*folders, f"{name}.py"]), _source(globals()[name]))
         _add(file, "__main__.py", MAIN)
     return packed.getvalue()
 
 
-def _source(name: str) -> str:
-    """The text of a module, wherever it was loaded from."""
-    found = importlib.util.find_spec(name)
-    text = found.loader.get_source(name) if found and found.loader else None  # type: ignore[attr-defined]
-    if text is None:
-        raise ImportError(f"{name} has no source")
-    return str(text)
+def _source(module: ModuleType) -> bytes:
+    """The text of a module, wherever it was loaded from: a folder, or the archive in which Ansible sent it."""
+    return bytes(module.__loader__.get_data(str(module.__file__)))  # type: ignore[union-attr]
 
 
-def _add(file: zipfile.ZipFile, name: str, text: str) -> None:
+def _add(file: zipfile.ZipFile, name: str, text: str | bytes) -> None:
     entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))  # no clock: the same source is the same file
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16

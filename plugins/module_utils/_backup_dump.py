@@ -114,8 +114,11 @@ def collect(
         counting.start()
         try:
             entry = _database(config, programs, name, snapshot["id"], partial / "database.dump", tell, decoder)
-        except BaseException:
+        except BaseException as error:
+            early = counted.get("failure")  # a session that ended took the snapshot with it
             session.process.kill()  # nobody waits for counts any more
+            if early:
+                raise early from error
             raise
         finally:
             counting.join()

@@ -52,7 +52,7 @@ ORDER BY n.nspname, c.relname
 """
 
 SEQUENCES = """
-SELECT format('SELECT json_build_object(''schema'', %L::text, ''name'', %L::text, ''value'', last_value, ''increment'', %s, ''cycle'', %s)
+SELECT format('SELECT json_build_object(''schema'', %L::text, ''name'', %L::text, ''value'', last_value, ''increment'', %s, ''cycle'', %L::boolean)
   FROM %I.%I', n.nspname, c.relname, s.seqincrement, s.seqcycle, n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
 WHERE c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')

@@ -236,7 +236,7 @@ def store(
         if failure:
             raise failure[0]
     except OSError as error:
-        gone = [process for process in processes if process.poll() is not None]
+        gone = _ended(processes)
         end(processes)
         if writer:
             writer.join()
@@ -269,6 +269,16 @@ def store(
         "sha256": target.sha256,
         "seconds": round(time.monotonic() - began, 2),
     }
+
+
+def _ended(processes: Sequence[Process], seconds: float = 2) -> list[Process]:
+    """Those that have ended; somebody has, or is about to."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = [process for process in processes if process.poll() is not None]
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.01)
 
 
 def _copy(process: Process, target: File, failure: list[OSError]) -> None:
