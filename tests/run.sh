@@ -13,7 +13,7 @@ collection() { tests/collection.sh; }
 lab() { ansible-playbook lab/images.yml -i inventories/local; }
 images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
 scenarios() { for scenario in "$@"; do LAB_KEEP=true command molecule test -s "$scenario" || return 1; done; }
-molecule() { scenarios default debian12 edge; }
+molecule() { scenarios default debian12 firewall edge backup; }
 releases() { scenarios release fleet; } # one after the other: only one load at a time is possible
 cleanup() { ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
 
