@@ -2,7 +2,8 @@
 # Private to this collection: may change at any time.
 """Certificates of an edge: what is wanted, what is there, what to say. Pure functions: values in, sentences out.
 
-What is in a certificate or a key comes from community.crypto's modules; here it is judged.
+What is in a certificate or a key comes from community.crypto's modules; here it is judged. Without an end (``not_after``) or
+fingerprints it could not be read: a task that may fail says of itself that it did not.
 """
 
 from __future__ import annotations
@@ -96,11 +97,11 @@ def own_certificate_problems(wanted: Any, certificates: Mapping[str, Any], keys:
         if found is None or key is None:
             problems.append(f"{where}: is not set. Give it fullchain and privkey, the second from the vault.")
             continue
-        if found.get("failed"):
+        if not found.get("not_after"):
             problems.append(f"{where}.fullchain: is no certificate in PEM. It begins with -----BEGIN CERTIFICATE-----.")
-        if key.get("failed"):
+        if not key.get("public_key_fingerprints"):
             problems.append(f"{where}.privkey: is no private key in PEM without a passphrase.")
-        if found.get("failed") or key.get("failed"):
+        if not found.get("not_after") or not key.get("public_key_fingerprints"):
             continue
         if found.get("public_key_fingerprints") != key.get("public_key_fingerprints"):
             problems.append(
@@ -136,7 +137,7 @@ def issue_reason(
     :param renewal: certbot's own file on how it got it.
     :param now: in UTC; by default, now.
     """
-    if found.get("failed") or not found.get("not_after"):
+    if not found.get("not_after"):
         return "there is none yet"
     source = re.search(r"^server\s*=\s*(\S+)", renewal, re.MULTILINE)
     if not source:
@@ -184,7 +185,7 @@ def served_problems(
     problems = list(failures)
     for certificate, found in zip(certificates, served):
         name = certificate["name"]
-        if found.get("failed") or not found.get("not_after"):
+        if not found.get("not_after"):
             problems.append(f"{name}: there is no certificate to serve.")
             continue
         missing = [wanted for wanted in certificate["names"] if not covers(alternative_names(found), wanted)]
@@ -211,7 +212,7 @@ def certificate_status(served: Iterable[Mapping[str, Any]], now: datetime.dateti
     now = now or datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     lines = []
     for found in served:
-        if found.get("failed") or not found.get("not_after"):
+        if not found.get("not_after"):
             lines.append(f"{found.get('item')}: MISSING")
             continue
         end = datetime.datetime.strptime(found["not_after"], CERTIFICATE_TIME)

@@ -54,6 +54,12 @@ def status(name: str = SITE, address: str = EDGE1, path: str = "/") -> int:
     return int(done.stdout)
 
 
+def headers() -> str:
+    """The headers of the first page, in lower case."""
+    command = ["curl", "-sk", "-o", "/dev/null", "-D", "-", "--resolve", f"{SITE}:443:{EDGE1}", f"https://{SITE}/"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.lower()
+
+
 def words(done: subprocess.CompletedProcess[str]) -> str:
     """What a run said, on one line."""
     return re.sub(r"\s+", " ", done.stdout.replace("''", "'"))

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from .edges import EDGE1, EDGE2, SITE, Visitors, authority_down, on, served, status, words
+from .edges import EDGE1, EDGE2, SITE, Visitors, authority_down, headers, on, served, status, words
 from .playbook import ROOT, play
 
 API, WWW = "api.kasaneha.test", "www.kasaneha.test"
 TLS = "/etc/edge/tls"
 CERTIFICATES, CONVERGE, LIMIT = "playbooks/certificates.yml", "molecule/edge/converge.yml", ("--limit", "molecule-edge1")
+QUICK = (*LIMIT, "--skip-tags", "nginx_install,certbot_install")  # both are there
 SSLYZE = "sslyze==6.3.1"
 
 pytestmark = pytest.mark.usefixtures("once")
@@ -48,8 +49,7 @@ def test_107_the_first_certificate_reaches_both_edges() -> None:
 
 
 def test_hsts_came_with_it() -> None:
-    head = on(EDGE1, f"curl -sk -o /dev/null -D - --resolve {SITE}:443:127.0.0.1 https://{SITE}/")
-    assert "strict-transport-security: max-age=300" in head.lower()
+    assert "strict-transport-security: max-age=300" in headers()
 
 
 def test_110_keys_are_elliptic_and_roots_alone() -> None:
@@ -70,7 +70,7 @@ def test_104_and_105_there_is_one_timer_and_no_crontab() -> None:
         EDGE1, "crontab -l 2>&1 || true"
     )
     assert on(EDGE2, "systemctl is-active edge-certificates-receive.timer") == "active"
-    assert on(EDGE2, "systemctl is-enabled certbot.timer 2>/dev/null || echo none") in ("none", "not-found")
+    assert on(EDGE2, "systemctl is-enabled certbot.timer 2>/dev/null || true") in ("", "not-found")
 
 
 def test_106_a_renewed_certificate_is_served_and_nobody_notices() -> None:
@@ -120,11 +120,11 @@ def test_the_wrong_key_never_reaches_nginx() -> None:
 
 def test_a_name_is_added_and_removed() -> None:
     more = {"edge_names": [SITE, API, "more.kasaneha.test"]}
-    done = play(CONVERGE, *LIMIT, **more)
+    done = play(CONVERGE, *QUICK, **more)
     assert done.returncode == 0, words(done)[-3000:]
     assert served()["names"] == f"{API} {SITE} more.kasaneha.test {WWW}"
     assert status("more.kasaneha.test") == 200
-    done = play(CONVERGE, *LIMIT)
+    done = play(CONVERGE, *QUICK)
     assert done.returncode == 0, words(done)[-3000:]
     assert served()["names"] == f"{API} {SITE} {WWW}"
 
@@ -154,7 +154,7 @@ def test_109_another_authority_that_binds_its_accounts() -> None:
 def test_the_authority_is_down_when_a_certificate_is_needed() -> None:
     before = served()["serial"]
     with authority_down():
-        done = play(CERTIFICATES, *LIMIT, edge_names=[SITE, API, "more.kasaneha.test"])
+        done = play(CONVERGE, *QUICK, edge_names=[SITE, API, "more.kasaneha.test"])
         assert done.returncode != 0
         assert "main: the authority (https://acme.lab:14000/dir) did not answer. Nothing was changed; run again later." in words(
             done
@@ -173,14 +173,13 @@ def test_the_authority_is_down_at_the_first_run_and_files_are_deleted() -> None:
     on(EDGE1, f"mv /etc/letsencrypt /root/letsencrypt; rm -rf {TLS}/main {TLS}/main-*")
     assert status() == 200  # what nginx has in memory
     with authority_down():
-        done = play(CONVERGE, *LIMIT)
+        done = play(CONVERGE, *QUICK)
         assert done.returncode != 0
         assert "did not answer" in words(done) and "main: the placeholder is served, which browsers warn of" in words(done)
         assert status() == 200 and "Pebble" not in served()["issuer"]
         on(EDGE1, "systemctl restart nginx")  # would fail without certificate files
         assert status() == 200
-        head = on(EDGE1, f"curl -sk -o /dev/null -D - --resolve {SITE}:443:127.0.0.1 https://{SITE}/").lower()
-        assert "strict-transport-security" not in head
+        assert "strict-transport-security" not in headers()
     # A placeholder that has expired is made anew.
     on(
         EDGE1,
@@ -198,10 +197,10 @@ PYTHON
 systemctl reload nginx""",
     )
     assert status() == 200
-    done = play(CONVERGE, *LIMIT, certbot_certificates=[])
+    done = play(CONVERGE, *QUICK, certbot_certificates=[])
     assert done.returncode == 0, words(done)[-3000:]
     assert served()["serial"] != "07" and on(EDGE1, f"openssl x509 -in {TLS}/main/fullchain.pem -noout -checkend 86400") != ""
-    done = play(CONVERGE, *LIMIT)
+    done = play(CONVERGE, *QUICK)
     assert done.returncode == 0, words(done)[-3000:]
     assert "Pebble" in served()["issuer"]
     on(EDGE1, "rm -rf /root/letsencrypt")
@@ -241,7 +240,7 @@ def test_names_that_do_not_lead_here_are_not_asked_for() -> None:
 
 def test_a_snippet_with_a_syntax_error_is_refused_and_the_old_configuration_stays() -> None:
     before = on(EDGE1, "sha256sum /etc/nginx/nginx.conf; pgrep -o nginx")
-    done = play(CONVERGE, *LIMIT, nginx_extra_http="server { listen 81; nonsense on; }")
+    done = play(CONVERGE, *QUICK, nginx_extra_http="server { listen 81; nonsense on; }")
     assert done.returncode != 0
     assert 'unknown directive "nonsense"' in words(done) and "The line: server { listen 81; nonsense on; }" in words(done)
     assert on(EDGE1, "sha256sum /etc/nginx/nginx.conf; pgrep -o nginx") == before and status() == 200

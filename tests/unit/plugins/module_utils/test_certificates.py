@@ -87,8 +87,8 @@ def test_a_wildcard_stands_for_one_label(names: list[str], name: str, covered: b
         ({"main": GOOD}, {"main": KEY}, ""),
         ({}, {}, "main: is not set"),
         ({"main": GOOD}, {}, "main: is not set"),
-        ({"main": {"failed": True}}, {"main": KEY}, "main.fullchain: is no certificate"),
-        ({"main": GOOD}, {"main": {"failed": True}}, "main.privkey: is no private key"),
+        ({"main": {"failed": False, "msg": "x"}}, {"main": KEY}, "main.fullchain: is no certificate"),
+        ({"main": GOOD}, {"main": {"failed": False}}, "main.privkey: is no private key"),
         ({"main": GOOD}, {"main": {"public_key_fingerprints": {"sha256": "bb"}}}, "do not match"),
         ({"main": {**GOOD, "expired": True}}, {"main": KEY}, "has expired"),
         ({"main": {**GOOD, "subject_alt_name": ["DNS:a.example"]}}, {"main": KEY}, "does not cover www.a.example"),
@@ -109,7 +109,6 @@ RENEWAL = f"[renewalparams]\naccount = 1\nserver = {DIRECTORY}\n"
     [
         ({}, RENEWAL, MAIN["names"], "ecdsa", ""),
         ({}, RENEWAL, ["www.a.example", "a.example"], "ecdsa", ""),  # their order does not matter
-        ({"failed": True}, RENEWAL, MAIN["names"], "ecdsa", "there is none yet"),
         ({"not_after": None}, RENEWAL, MAIN["names"], "ecdsa", "there is none yet"),
         ({}, "", MAIN["names"], "ecdsa", "certbot does not know how to renew it"),
         ({}, RENEWAL, ["a.example", "b.example"], "ecdsa", "other names (+b.example -www.a.example)"),
@@ -155,7 +154,7 @@ def test_why_certbot_failed(output: str, sentence: str) -> None:
     [
         ({}, [], False, []),
         ({}, ["main: no answer"], False, ["main: no answer", "main: what is served is valid until 2027-01-30"]),
-        ({"failed": True}, [], False, ["main: there is no certificate to serve"]),
+        ({"not_after": None}, [], False, ["main: there is no certificate to serve"]),
         ({"issuer": GOOD["subject"]}, [], False, ["main: the placeholder is served", "main: what is served is valid until"]),
         ({"issuer": GOOD["subject"]}, [], True, []),
         ({"subject_alt_name": ["DNS:a.example"]}, [], False, ["does not cover www.a.example", "valid until"]),
@@ -177,7 +176,7 @@ def test_what_is_said_of_what_is_served(changes: dict[str, Any], failures: list[
         ({"issuer": GOOD["subject"]}, "signed by itself"),
         ({"not_after": "20261130000000Z"}, "5 days left RENEWAL IS LATE"),
         ({"not_after": "20261124000000Z"}, "0 days left EXPIRED"),
-        ({"failed": True}, "main: MISSING"),
+        ({"not_after": None}, "main: MISSING"),
     ],
 )
 def test_the_line_of_a_certificate(changes: dict[str, Any], line: str) -> None:
