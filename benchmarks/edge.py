@@ -25,7 +25,7 @@ import conftest  # noqa: E402, F401 - lets Ansible find this collection
 from tests.lab.boxes import Lab  # noqa: E402
 from tests.lab.edge_box import SITE, Edge  # noqa: E402
 
-CONNECTIONS, SECONDS = 64, 4
+CONNECTIONS, SECONDS = 64, 3
 PATHS = {"api": "/api/v1/info", "assets": "/_astro/app.0a1b2c3d.js", "new": "/api/v1/info"}
 UNLIMITED = {"rate": "1000000r/s", "burst": 1000000}
 
@@ -107,7 +107,7 @@ def load(edge: Edge, kind: str, configuration: str) -> tuple[float, float]:
     )
     # New connections for each request, or 64 that are kept.
     header = "-H 'Connection: close' " if kind == "new" else ""
-    command = f"wrk -t2 -c{CONNECTIONS} --latency {header}https://{SITE}{PATHS[kind]}"
+    command = f"wrk -t2 -c{CONNECTIONS} --timeout 30s --latency {header}https://{SITE}{PATHS[kind]}"
     edge.sh(f"{command} -d1s")
     said = edge.sh(f"{command} -d{SECONDS}s")
     if "Non-2xx" in said or re.search(r"(connect|write|timeout) [1-9]", said):
