@@ -43,7 +43,7 @@ def _name(entry: Mapping[str, Any]) -> str:
 def confinement_problems(entry: Mapping[str, Any]) -> list[str]:
     """What a container may do and need not."""
     config, limits = entry["Config"], entry["HostConfig"]
-    user = str(config.get("User") or "").split(":")[0]
+    user = str(config.get("User") or "").partition(":")[0]
     found = {
         "may change its own files": not limits.get("ReadonlyRootfs"),
         "keeps capabilities": limits.get("CapDrop") != ["ALL"] or bool(limits.get("CapAdd")),

@@ -96,7 +96,7 @@ def command(entry: Entry, delete: bool = False) -> list[str]:
     words += ["delete"] if delete else []
     words.append(entry.verb)
     for side in entry.direction.split("!"):
-        way, _, interface = side.partition("_")
+        way, _dash, interface = side.partition("_")
         words += [way, "on", interface] if interface else [way] if way == "out" else []
     words += entry.action.split("_")[1:]  # log, log-all
     for way, address, port, app in (("from", entry.src, entry.sport, entry.sapp), ("to", entry.dst, entry.dport, entry.dapp)):
