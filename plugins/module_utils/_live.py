@@ -158,7 +158,7 @@ def report(hosts: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
         for entry in checks:
             state = "skip" if entry["skipped"] else "FAIL" if entry["problem"] else "ok"
             count[state] += 1
-            reason = entry["skipped"] or entry["problem"]
+            reason = " ".join((entry["skipped"] or entry["problem"]).split())  # what programs say may have lines of its own
             lines.append(f"  {state:<5} {entry['check']}" + (f": {reason}" if reason else ""))
     lines.append(f"{count['ok']} passed, {count['FAIL']} FAILED, {count['skip']} skipped")
     return "\n".join(lines)

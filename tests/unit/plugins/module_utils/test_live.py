@@ -198,7 +198,7 @@ def test_application(containers: list[dict[str, Any]], leaks: list[str], readabl
 def test_report() -> None:
     hosts = {
         "web1": [_live.check("it answers"), _live.check("it is shut", ["8080 is open", "", "8080 is open", "22 is shut"])],
-        "web2": [_live.check("IPv6", skipped="no way")],
+        "web2": [_live.check("IPv6", skipped="no\n  way")],
     }
     assert _live.report(hosts).splitlines() == [
         "web1", "  ok    it answers", "  FAIL  it is shut: 8080 is open; 22 is shut", "web2", "  skip  IPv6: no way", "1 passed, 1 FAILED, 1 skipped",
