@@ -23,6 +23,10 @@ command -v ssh >/dev/null || missing+=(openssh-client)
 command -v curl >/dev/null || missing+=(curl)
 # Base images are pulled where a registry answers; mmdebstrap makes them from signed packages where none does.
 command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+# What backups are made with; their tests run on this machine.
+if [ "${1:-}" = dev ]; then
+  for program in zstd age rclone; do command -v "$program" >/dev/null || missing+=("$program"); done
+fi
 
 if [ "$(id -u)" -eq 0 ]; then as_root=(env); elif sudo -n true 2>/dev/null; then as_root=(sudo); else as_root=(); fi
 

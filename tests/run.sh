@@ -11,6 +11,7 @@ lint() { ansible-lint && yamllint . && ruff check . && ruff format --check . && 
 unit() { python -m pytest -q tests/unit tests/templates; }
 collection() { tests/collection.sh; }
 lab() { ansible-playbook lab/images.yml -i inventories/local; }
+backups() { python -m pytest -q tests/lab/test_backup.py tests/lab/test_backup_faults.py; } # with many kills, in `make proof`
 images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
 scenarios() { for scenario in "$@"; do LAB_KEEP=true command molecule test -s "$scenario" || return 1; done; }
 molecule() { scenarios default debian12 firewall edge backup; }
@@ -32,7 +33,7 @@ run() { # steps that run side by side
 
 if [ $# -gt 0 ]; then
   for step in "$@"; do
-    case $step in images | molecule | releases) run lab ;; esac
+    case $step in images | backups | molecule | releases) run lab ;; esac
     run "$step"
   done
 else

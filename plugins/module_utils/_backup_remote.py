@@ -48,7 +48,7 @@ class Remote:
 
     def list(self) -> list[str]:
         """The sets that are whole there, newest first."""
-        listed = self._rclone("lsf", "--recursive", "--include", f"/*/{MANIFEST}", self.base)
+        listed = self._rclone("lsf", "--recursive", "--files-only", "--include", f"/*/{MANIFEST}", self.base)
         names = [line.split("/")[0] for line in listed.splitlines()]
         return sorted((name for name in names if plan.id_time(name) is not None), reverse=True)
 

@@ -57,13 +57,13 @@ CREATE TABLE rows AS SELECT n AS id, md5(n::text) AS text, random() AS r FROM ge
 class Shop:
     """The server, its database and the place for its backups."""
 
-    def __init__(self, lab: Lab, folder: Path, **config: Any) -> None:
+    def __init__(self, lab: Lab, folder: Path, options: dict[str, Any] | None = None, **config: Any) -> None:
         self.lab, self.folder, self.sets = lab, folder, folder / "sets"
         self.uploads = folder / "uploads"
         self.uploads.mkdir()
         (self.uploads / "first").write_text("an upload")
         (folder / "password").write_text(CANARY)
-        self.box = self.server()
+        self.box = self.server(**(options or {}))
         self.config = {
             "instance": f"shop-{os.getpid()}-{folder.name[-8:]}".lower().replace("_", "-")[:40],
             "root": str(self.sets),
@@ -100,7 +100,8 @@ class Shop:
     def run(self, *arguments: str, code: int = 0, path: str = "", **environment: str) -> dict[str, Any]:
         """Run the command and expect an exit code; its result, or its failure."""
         paths = f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]
-        plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        # Nothing of this machine's own settings for Python or S3.
+        plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("AWS_")}
         done = subprocess.run(
             self.command(*arguments, "--json"),
             capture_output=True,

@@ -24,6 +24,8 @@ from .boxes import Lab
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the backup runs as root")
 
+KILLS = int(os.environ.get("BACKUP_KILLS", "4"))  # `make proof` asks for more
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
@@ -166,14 +168,14 @@ def vanished(shop: Shop) -> bool:
 
 def test_a_backup_killed_anywhere_leaves_no_set_and_no_session(shop: Shop, good: str) -> None:
     dice, hits = random.Random(5), 0
-    for _kill in range(4):
+    for _kill in range(KILLS):
         before = shop.ids()
         hits += killed(shop, ["run"], dice.uniform(0.2, 2.2))
         assert vanished(shop), shop.left()
         new = [name for name in shop.ids() if name not in before]
         if new:
             shop.run("verify", new[0])
-    assert hits >= 2  # the others had ended
+    assert hits >= KILLS // 2  # the others had ended
     assert shop.run("run")["set"]["verified"] and shop.left() == []
     assert good in shop.ids()
 
@@ -182,7 +184,7 @@ def test_a_restore_killed_anywhere_is_undone_by_the_next_command(shop: Shop, goo
     dice, hits = random.Random(7), 0
     shop.sql("CREATE TABLE later AS SELECT 1 AS x")
     (shop.uploads / "later").write_text("later")
-    for _kill in range(4):
+    for _kill in range(KILLS):
         hits += killed(shop, ["restore", good, "--no-safety"], dice.uniform(0.8, 3.5))
         assert vanished(shop), shop.left()
         # Nobody need come: the database is open again.
@@ -194,7 +196,7 @@ def test_a_restore_killed_anywhere_is_undone_by_the_next_command(shop: Shop, goo
         assert shop.sql("SELECT x FROM later") == "1" and (shop.uploads / "later").read_text() == "later"
         assert shop.sql("SELECT count(*) FROM rows") == "200000"
         assert "__restore" not in shop.sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres")
-    assert hits >= 2 and shop.left() == []
+    assert hits >= KILLS // 2 and shop.left() == []
     shop.run("restore", good, "--no-safety")
     assert shop.sql("SELECT to_regclass('later') IS NULL") == "t" and not (shop.uploads / "later").exists()
 
