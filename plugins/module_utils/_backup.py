@@ -138,13 +138,13 @@ class Engine(Restorer):
             removed.append(name)
         self.sets.point_latest()
         journal = restores.read_journal(self.config)
-        if journal.get("phase") == "done":
-            old = plan.kept_databases([journal["going"]], self.config.database, time.time(), self.config.keep_old_days)
-            if old:
-                with self._exchange(journal) as exchange:
-                    exchange.drop(journal["going"])
+        if journal.get("phase") == "done" and journal["going"]:
+            with self._exchange(journal) as exchange:
+                for old in plan.kept_databases(exchange.names(), self.config.database, time.time(), self.config.keep_old_days):
+                    exchange.drop(old)
+                    removed.append(old)
+                if journal["going"] in removed:
                     exchange.forget()
-                removed.append(journal["going"])
         return removed
 
     # --- checks --------------------------------------------------------------------------------------------

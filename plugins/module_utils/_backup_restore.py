@@ -60,7 +60,7 @@ def into(programs: postgres.Programs, manifest: Mapping[str, Any], roles: str, n
         "pg_restore",
         "--exit-on-error",
         f"--jobs={jobs or os.cpu_count() or 1}",
-        f"--dbname=dbname='{_conninfo(name)}'",
+        conninfo(name),
         DUMP,
         code=code,
     )
@@ -74,8 +74,10 @@ def into(programs: postgres.Programs, manifest: Mapping[str, Any], roles: str, n
         raise BackupError(f"the restored database is not what was dumped: {'; '.join(wrong[:10])}", code)
 
 
-def _conninfo(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("'", "\\'")
+def conninfo(name: str) -> str:
+    """How a program is told the name of a database, whatever stands in it."""
+    escaped = name.replace("\\", "\\\\").replace("'", "\\'")
+    return f"--dbname=dbname='{escaped}'"
 
 
 def preflight(config: Config, manifest: Mapping[str, Any], about: Mapping[str, Any], foreign: bool) -> None:
@@ -100,26 +102,35 @@ def preflight(config: Config, manifest: Mapping[str, Any], about: Mapping[str, A
         raise BackupError(f"{config.root}: {free} bytes are free, {needed} are needed to unpack the set.", BAD_INPUT)
 
 
-def unpack_files(config: Config, found: Set, identity: str, mark: str) -> list[dict[str, str]]:
-    """Unpack the files of a set beside the live ones; where they are to go."""
-    moves = []
-    for files in config.files:
-        entry = manifests.artefact(found.manifest, f"files:{files['name']}")
-        if not entry:
-            continue
-        live = Path(files["path"])
+def file_moves(config: Config, found: Set, mark: str) -> list[dict[str, str]]:
+    """Where the files of a set are to go, and where they are unpacked first: in a folder inside, on the same file system."""
+    folders = [files["path"] for files in config.files if manifests.artefact(found.manifest, f"files:{files['name']}")]
+    return [{"live": path, "coming": str(Path(path) / f"{HIDDEN}{mark}"), "going": ""} for path in folders]
+
+
+def unpack_files(config: Config, found: Set, identity: str, moves: list[dict[str, str]]) -> None:
+    """Unpack the files of a set beside the live ones.
+
+    :raises BackupError: an archive cannot be read.
+    """
+    names = {files["path"]: files["name"] for files in config.files}
+    for move in moves:
+        live, coming = Path(move["live"]), Path(move["coming"])
+        new = not live.is_dir()
         live.mkdir(mode=0o750, parents=True, exist_ok=True)
-        coming = live / f"{HIDDEN}{mark}"
         coming.mkdir(mode=0o700)
+        entry = manifests.artefact(found.manifest, f"files:{names[move['live']]}") or {}
         processes = stream.opened(found.path / entry["name"], identity)
-        tar = stream.start(["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--same-owner", "--directory", str(coming)],
-                           processes[-1].stdout)  # fmt: skip
+        command = ["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--same-owner", "--directory", str(coming)]
+        tar = stream.start(command, processes[-1].stdout)
         processes[-1].stdout.close()
         stream.check([*processes, tar], code=RESTORE_FAILED)
-        coming.chmod(0o700)  # the archive gave it the rights of the live folder
+        rights = coming.stat()  # the archive gave it those that the live folder had
+        if new:
+            os.chown(live, rights.st_uid, rights.st_gid)
+            live.chmod(rights.st_mode & 0o7777)
         os.chown(coming, 0, 0)
-        moves.append({"live": str(live), "coming": str(coming), "going": ""})
-    return moves
+        coming.chmod(0o700)
 
 
 class Exchange:
@@ -244,12 +255,29 @@ class Exchange:
             self.programs.sql(f"DROP DATABASE {manifests.quoted(name)} WITH (FORCE)")
 
     def forget(self) -> None:
-        """Nothing is under way, and nothing is kept."""
-        for move in self.journal.get("moves") or []:
+        """Nothing is under way any more; the way back that there was before is there again."""
+        self._remove_folders(self.journal)
+        previous = self.journal.get("previous")
+        if previous:
+            self.journal = previous
+            self.write()
+        else:
+            _statefile.remove(self.path)
+
+    def done(self, **changes: Any) -> None:
+        """The exchange is final: it is the way back from now on, and the one before it goes."""
+        previous = self.journal.pop("previous", None)
+        self.write(phase="done", **changes)
+        if previous:
+            self.drop(previous["going"])
+            self._remove_folders(previous)
+
+    @staticmethod
+    def _remove_folders(journal: Mapping[str, Any]) -> None:
+        for move in journal.get("moves") or []:
             for folder in (move["coming"], move["going"]):
                 if folder and Path(folder).name.startswith(HIDDEN):
                     shutil.rmtree(folder, ignore_errors=True)
-        _statefile.remove(self.path)
 
 
 def read_journal(config: Config) -> dict[str, Any]:

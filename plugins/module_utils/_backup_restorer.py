@@ -124,18 +124,16 @@ class Restorer:
         coming, going = (plan.beside(self.config.database, purpose, mark) for purpose in ("restore", "before"))
         roles = restores.unpack(found, work, identity)
         with postgres.client(self.config, server, work) as programs:
-            exchange = restores.Exchange(self.config, programs, {"set": found.id, "moves": []})
-            if old:  # one way back is kept, the last one
-                exchange.drop(old["going"])
-                restores.Exchange(self.config, programs, old).forget()
-            exchange.write(phase="preparing", step="", coming=coming, going=going)
+            moves = restores.file_moves(self.config, found, f"new-{mark}")
+            # One way back is kept, the last one; until this restore is final, that is the one before it.
+            exchange = restores.Exchange(self.config, programs, {"set": found.id, **({"previous": old} if old else {})})
+            exchange.write(phase="preparing", step="", coming=coming, going=going, moves=moves)
             try:
                 self.tell("restore", 0)
                 restores.into(programs, found.manifest, roles, coming, self.config.jobs, RESTORE_FAILED)
-                moves = restores.unpack_files(self.config, found, identity, f"new-{mark}")
-                exchange.journal["moves"] = moves
+                restores.unpack_files(self.config, found, identity, moves)
                 programs.run("vacuumdb", "--analyze-only", "--quiet", f"--jobs={self.config.jobs or os.cpu_count() or 1}",
-                             f"--dbname={coming}", code=RESTORE_FAILED)  # fmt: skip
+                             restores.conninfo(coming), code=RESTORE_FAILED)  # fmt: skip
                 self.tell("exchange", 0)
                 exchange.run("exchanging", coming, going, moves)
             except BaseException as error:
@@ -154,7 +152,7 @@ class Restorer:
                 raise BackupError(
                     f"The application does not answer on the restored data ({said}). Everything is as it was.", RESTORE_UNDONE
                 )
-            exchange.write(phase="done", probe=said)
+            exchange.done(probe=said)
         return {"closed_seconds": seconds, "kept": going if exchange.journal["existed"] else ""}
 
     def undo(self, wait: float = 0) -> dict[str, Any]:
@@ -165,8 +163,12 @@ class Restorer:
                 if journal["going"] not in exchange.names():
                     raise BackupError(f"{journal['going']} is not there any more.", BAD_INPUT)
                 going = plan.beside(self.config.database, "before", plan.set_id(time.time(), secrets.token_hex(3)))
-                exchange.run("undoing", journal["going"], going, exchange.return_moves())
-                exchange.write(phase="done")
+                try:
+                    exchange.run("undoing", journal["going"], going, exchange.return_moves())
+                except BaseException:
+                    exchange.recover()
+                    raise
+                exchange.done()
         return {"changed": True, "closed_seconds": exchange.journal["closed_seconds"], "kept": going}
 
     @contextmanager

@@ -41,7 +41,7 @@ options:
     default: false
 attributes:
   check_mode:
-    description: Says whether a set would be made, and what would be removed.
+    description: Says whether a set would be made.
     support: full
   diff_mode:
     description: Shows the sets before and after.
