@@ -8,9 +8,8 @@ import io
 import zipfile
 from types import ModuleType
 
-PACKAGE = "ansible_collections.kasaneha.deploy.plugins.module_utils"
 # Imported by name: whoever packs a module for a server finds them by these lines.
-from ansible_collections.kasaneha.deploy.plugins.module_utils import (  # noqa: E402, F401
+from ansible_collections.kasaneha.deploy.plugins.module_utils import (
     _backup,
     _backup_cli,
     _backup_drill,
@@ -30,7 +29,26 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import (  # noqa: 
     _statefile,
 )
 
-MODULES = sorted(name for name in dict(globals()) if name.startswith("_") and not name.startswith("__"))
+PACKAGE = "ansible_collections.kasaneha.deploy.plugins.module_utils"
+MODULES = (
+    _backup,
+    _backup_cli,
+    _backup_drill,
+    _backup_dump,
+    _backup_import,
+    _backup_manifest,
+    _backup_metrics,
+    _backup_plan,
+    _backup_postgres,
+    _backup_remote,
+    _backup_restore,
+    _backup_restorer,
+    _backup_sets,
+    _backup_sql,
+    _backup_stream,
+    _probe,
+    _statefile,
+)
 MAIN = f"import sys\nfrom {PACKAGE} import _backup_cli\nsys.exit(_backup_cli.main())\n"
 
 
@@ -42,8 +60,8 @@ def archive() -> bytes:
         folders = PACKAGE.split(".")
         for depth in range(1, len(folders) + 1):
             _add(file, "/".join([*folders[:depth], "__init__.py"]), "")
-        for name in MODULES:
-            _add(file, "/".join([*folders, f"{name}.py"]), _source(globals()[name]))
+        for module in MODULES:
+            _add(file, "/".join([*folders, f"{module.__name__.rpartition('.')[2]}.py"]), _source(module))
         _add(file, "__main__.py", MAIN)
     return packed.getvalue()
 

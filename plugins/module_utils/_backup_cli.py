@@ -80,8 +80,8 @@ class Bar:
         self.shown = now
         of = self.usual.get(phase, 0)
         share = f" {min(99, 100 * done // of):3d} % of the last one's" if of and done else ""
-        bar = f"[{'#' * min(20, 20 * done // of):20}]" if of and done else ""
-        sys.stderr.write(f"\r\033[K{phase:12} {bar} {done / 1e6:8.1f} MB{share}  {now - self.began:5.1f} s")
+        filled = f"[{'#' * min(20, 20 * done // of):20}]" if of and done else ""
+        sys.stderr.write(f"\r\033[K{phase:12} {filled} {done / 1e6:8.1f} MB{share}  {now - self.began:5.1f} s")
         sys.stderr.flush()
 
     def clear(self) -> None:
@@ -134,29 +134,34 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines) or "nothing"
 
 
+def _end(number: int, _frame: object) -> None:
+    """Asked to end: everything is put away on the way out."""
+    raise SystemExit(128 + number)
+
+
 def main(arguments: Sequence[str] | None = None, program: str = "") -> int:
     """Run the command; its exit code."""
     chosen = parser(program or Path(sys.argv[0]).name).parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_signal: sys.exit(128 + signal.SIGTERM))  # so that everything is put away
-    bar = None
+    signal.signal(signal.SIGTERM, _end)
+    shown = None
     try:
         engine = Engine(configuration(chosen.config))
         if sys.stderr.isatty() and not chosen.json:
-            bar = Bar(engine.sizes())
-            engine.tell = bar.tell
+            shown = Bar(engine.sizes())
+            engine.tell = shown.tell
         result = act(engine, chosen)
     except (BackupError, OSError) as error:
-        if bar:
-            bar.clear()
+        if shown:
+            shown.clear()
         code = error.code if isinstance(error, BackupError) else BAD_INPUT
         if chosen.json:
-            print(json.dumps({"failed": True, "msg": str(error), "code": code}))
-        print(f"{chosen.command}: {error}", file=sys.stderr)
+            sys.stdout.write(json.dumps({"failed": True, "msg": str(error), "code": code}) + "\n")
+        sys.stderr.write(f"{chosen.command}: {error}\n")
         return code
-    if bar:
-        bar.clear()
-    print(json.dumps(result) if chosen.json else table(result))
+    if shown:
+        shown.clear()
+    sys.stdout.write((json.dumps(result) if chosen.json else table(result)) + "\n")
     for note in engine.notes:
-        print(f"note: {note}", file=sys.stderr)
+        sys.stderr.write(f"note: {note}\n")
     damaged = chosen.command == "list" and any(entry["problem"] or not entry["verified"] for entry in result["sets"])
     return VERIFY_FAILED if damaged else 0

@@ -111,7 +111,7 @@ LISTS = {"search_path", "temp_tablespaces", "local_preload_libraries", "session_
 
 def setting(entry: str) -> str:
     """``name=value`` of a catalogue as ``name TO value`` of SQL."""
-    name, _, value = entry.partition("=")
+    name, _equals, value = entry.partition("=")
     if name in LISTS:  # stored as a list of quoted names, and taken as one
         parts = re.findall(r'"(?:[^"]|"")*"|[^,\s]+', value)
         plain = [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in parts]

@@ -74,7 +74,7 @@ def test_the_manifest_knows_everything(shop: Shop, backed_up: dict[str, Any]) ->
     assert {"schema": "public", "name": "down", "value": 99, "increment": -1, "cycle": False} in database["sequences"]
     assert database["comment"] == "it's \\ ours" and database["acl"] and database["encoding"] == "UTF8"
     assert manifest["toc"]["table_data"] >= len([entry for entry in database["tables"] if entry["kind"] == "r"])
-    assert manifest["server"]["version"].startswith("15.") and manifest["client"]["pg_dump"].startswith("15.")
+    assert manifest["server"]["version"].split()[0].split(".")[0] == manifest["client"]["pg_dump"].split(".")[0]
     assert manifest["server"]["image_id"].startswith("sha256:") and manifest["server"]["system_identifier"]
     roles = subprocess.run(["zstd", "-dc", str(shop.set() / "roles.sql.zst")], capture_output=True, text=True, check=True).stdout
     assert "SCRAM-SHA-256" in roles and roles.index('CREATE ROLE "readers"') < roles.index('CREATE ROLE "reader"')
