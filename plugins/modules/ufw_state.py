@@ -151,7 +151,9 @@ class Host:
 
     def observe(self) -> _ufw.Observed:
         """UFW as it is written and as it is loaded."""
-        ufw = self.module.get_bin_path("ufw")
+        # An installation that was cut short is none, though the command is there.
+        _code, status, _err = self.module.run_command(["dpkg-query", "--show", "--showformat=${db:Status-Status}", "ufw"])
+        ufw = self.module.get_bin_path("ufw") if status == "installed" else None
         active = bool(ufw) and "Status: active" in self.run("ufw", "status")
         settings = _ufw.read_settings(read(DEFAULTS))
         written = {v6: read(path) for v6, path in RULES.items() if not v6 or settings.get("IPV6") == "yes"}
