@@ -99,7 +99,9 @@ def test_the_way_back(root, browse, sql, data):
 
 
 def test_a_restore_that_the_application_does_not_survive_is_taken_back(root, browse, sql, engine, data, backend):
+    names = f"{PSQL} -d postgres -c 'SELECT datname FROM pg_database ORDER BY 1'"
     sql("CREATE TABLE newer (x int)")
+    before = root(names)
     root(f"docker stop {backend}")  # whatever the reason is, it does not answer
     try:
         done = play("playbooks/restore.yml", backup=data)
@@ -107,7 +109,7 @@ def test_a_restore_that_the_application_does_not_survive_is_taken_back(root, bro
         root(f"docker start {backend}")
     assert done.returncode != 0 and "Everything is as it was" in " ".join(done.stdout.split())
     assert sql("SELECT count(*) FROM newer") == "0"
-    assert "__" not in root(f"{PSQL} -d postgres -c 'SELECT datname FROM pg_database'")
+    assert root(names) == before and "__restore_" not in before
     sql("DROP TABLE newer")
 
 

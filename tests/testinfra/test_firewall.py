@@ -202,7 +202,7 @@ def test_enabling_cuts_no_session_and_lets_new_ones_in(root, neighbour, variable
         *key,
         "-oControlPath=none",
         f"debian@{neighbour.server}",
-        "for i in $(seq 400); do echo $i; sleep 0.1; [ -e /tmp/enough ] && exit 0; done",
+        "for i in $(seq 3000); do echo $i; sleep 0.1; [ -e /tmp/enough ] && exit 0; done",
     ]
     session = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     done = play(ROLE)
