@@ -13,9 +13,13 @@ collection() { tests/collection.sh; }
 lab() { ansible-playbook lab/images.yml -i inventories/local; }
 backups() { python -m pytest -q tests/lab/test_backup.py tests/lab/test_backup_faults.py; } # with many kills, in `make proof`
 images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
-scenarios() { for scenario in "$@"; do LAB_KEEP=true command molecule test -s "$scenario" || return 1; done; }
-molecule() { scenarios default debian12 firewall edge backup; }
-releases() { scenarios release fleet; } # one after the other: only one load at a time is possible
+scenarios() { # all of them, whatever becomes of one
+  local code=0
+  for scenario in "$@"; do LAB_KEEP=true command molecule test -s "$scenario" || code=1; done
+  return "$code"
+}
+molecule() { scenarios default firewall edge; }
+releases() { scenarios release fleet backup debian12; } # release and fleet one after the other: only one load at a time is possible
 cleanup() { ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
 
 passed=0 failed=0 failures=()
@@ -45,8 +49,9 @@ fi
 # Whoever reads only the end of a long log learns what it was.
 for step in "${failures[@]}"; do
   printf '\n%s failed at:\n' "$step"
-  sed -E 's/\x1b\[[0-9;]*m//g; s/^ *│ ?//' ".cache/logs/$step.log" | grep -E -A 4 '^(fatal:|failed:|FAILED |ERROR |E  |\[ERROR\])|: error:' |
-    cut -c1-600 | tail -n 16
+  # molecule frames what Ansible prints, and Ansible quotes what pytest does.
+  sed -E 's/(\x1b|\\e)\[[0-9;]*m//g; s/^ *│ ?//; s/^ +- ["'\'']?//' ".cache/logs/$step.log" |
+    grep -E -A 4 '^(fatal:|failed:|FAILED |E  |\[ERROR\])|: error:' | cut -c1-400 | tail -n 40
 done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -27,50 +27,66 @@ def service(**changes: Any) -> dict[str, Any]:
     return {"image": "registry.lab:5000/kasaneha/nothing", "port": 80, "publish": {"blue": 19000, "green": 19001}, **changes}
 
 
+# What is wrong at once -> what the one message must say of each; a run costs half a minute, so they share few.
 CASES = {
-    "placeholder secret": ({"vault_jwt_secret": "your_jwt_secret_here"}, ["app_secrets.jwt_secret: is a placeholder", "vault"]),
-    "missing secret": ({"vault_gemini_api_key": ""}, ["app_secrets.gemini_api_key: is not set", "ansible-vault"]),
-    "wrong type": ({"app_start_timeout": "soon"}, ["app_start_timeout", "int"]),
-    "secrets of the wrong type": ({"app_secrets": "canary-5e1f"}, ["app_secrets", "dict"]),
-    "undefined variable": ({"site_domains": "{{ no_such_variable }}"}, ["no_such_variable", "is undefined"]),
-    "too little memory": ({"docker_min_memory_mb": 10_000_000}, ["docker_min_memory_mb", "larger server"]),
-    "too little disk": ({"docker_min_disk_mb": 1_000_000_000}, ["docker_min_disk_mb", "Make room"]),
-    "unsupported system": ({"_docker_os": "Plan9 4"}, ["Plan9 4 is not supported", "Debian 13"]),
-    "misspelt key": ({"app_services": {"web": service(imgae="x")}}, ["app_services.web.imgae: is not a key"]),
-    "no release": ({**OTHER, "app_services": {"web": service()}, "app_release": ""}, ["app_release: is not set"]),
-    "port in use": (
-        {**OTHER, "app_services": {"web": service(publish={"blue": 22, "green": 19001})}},
-        ["app_services.web.publish.blue: port 22 is taken by sshd"],
+    "values": (
+        {
+            "vault_jwt_secret": "your_jwt_secret_here",
+            "vault_gemini_api_key": "",
+            "docker_min_memory_mb": 10_000_000,
+            "docker_min_disk_mb": 1_000_000_000,
+            "_docker_os": "Plan9 4",
+            "app_bind_address": "0.0.0.0",
+            "app_redis_bind_address": "10.0.0.5",
+            "nginx_sites": [{"name": "x", "names": ["x.test"], "certificate": "x", "upstream": "nobody"}],
+        },
+        [
+            ["app_secrets.jwt_secret: is a placeholder", "vault"],
+            ["app_secrets.gemini_api_key: is not set", "ansible-vault"],
+            ["docker_min_memory_mb", "larger server"],
+            ["docker_min_disk_mb", "Make room"],
+            ["Plan9 4 is not supported", "Debian 13"],
+            ["app_bind_address: '0.0.0.0' is not a loopback or private address"],
+            ["app_redis_bind_address", "app_redis_password_secret"],
+            ["'nobody' is not one of nginx_upstreams"],
+        ],
     ),
-    "one port twice": (
-        {**OTHER, "app_services": {"web": service(publish={"blue": 19000, "green": 19000})}},
-        ["all want port 19000"],
+    "types": (
+        {"app_start_timeout": "soon", "app_secrets": "canary-5e1f", "docker_min_memory_mb": 10_000_000},
+        [["app_start_timeout", "int"], ["app_secrets", "dict"], ["docker_min_memory_mb", "larger server"]],
     ),
-    "unknown upstream": (
-        {"nginx_sites": [{"name": "x", "names": ["x.test"], "certificate": "x", "upstream": "nobody"}]},
-        ["'nobody' is not one of nginx_upstreams"],
+    "undefined variable": ({"site_domains": "{{ no_such_variable }}"}, [["no_such_variable", "is undefined"]]),
+    "services": (
+        {
+            **OTHER,
+            "app_services": {
+                "web": service(imgae="x"),
+                "ssh": service(publish={"blue": 22, "green": 19003}),
+                "one": service(publish={"blue": 19004, "green": 19004}),
+            },
+            "app_release": "",
+        },
+        [
+            ["app_services.web.imgae: is not a key"],
+            ["app_services.ssh.publish.blue: port 22 is taken by sshd"],
+            ["all want port 19004"],
+            ["app_release: is not set"],
+        ],
     ),
-    "public address": ({"app_bind_address": "0.0.0.0"}, ["app_bind_address: '0.0.0.0' is not a loopback or private address"]),
-    "open redis": ({"app_redis_bind_address": "10.0.0.5"}, ["app_redis_bind_address", "app_redis_password_secret"]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_refused_before_anything_is_changed(case):
-    variables, sentences = CASES[case]
+    variables, problems = CASES[case]
     done = play("site.yml", **variables)
     assert done.returncode != 0
     message = done.stdout[done.stdout.index("problem(s) to solve first; nothing was changed") :]
-    for sentence in sentences:
-        assert sentence in message
-    assert "- molecule-default: " in message
+    lines = [line for line in message.splitlines() if "- molecule-default: " in line]
+    for words in problems:
+        assert any(all(word in line for word in words) for line in lines), (words, message)
     assert re.search(r"changed=0 ", done.stdout) and not re.search(r"^changed:", done.stdout, re.MULTILINE)
     assert "canary-5e1f" not in done.stdout + done.stderr
-
-
-def test_all_problems_stand_in_one_message():
-    done = play("site.yml", vault_jwt_secret="your_jwt_secret_here", app_start_timeout="soon", docker_min_memory_mb=10_000_000)
-    assert "3 problem(s)" in done.stdout
 
 
 def test_an_image_that_does_not_exist_changes_nothing(root):
