@@ -50,7 +50,7 @@ fi
 for step in "${failures[@]}"; do
   printf '\n%s failed at:\n' "$step"
   # molecule frames what Ansible prints, and Ansible quotes what pytest does.
-  sed -E 's/(\x1b|\\e)\[[0-9;]*m//g; s/^ *│ ?//; s/^ +- ["'\'']?//' ".cache/logs/$step.log" |
+  sed -E 's/(\x1b|\\e)\[[0-9;]*m//g; s/^( |│)*//; s/^- ["'\'']?//' ".cache/logs/$step.log" |
     grep -E -A 4 '^(fatal:|failed:|FAILED |E  |\[ERROR\])|: error:' | cut -c1-400 | tail -n 40
 done
 printf '%d passed, %d failed\n' "$passed" "$failed"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Knock at doors from a neighbouring container: knock.py <source or -> <seconds> <address,port> …; prints those that open, as JSON.
+"""Knock at doors from a neighbouring container: knock.py <source or -> <seconds> <address,port[/udp]> …; prints those that open, as JSON.
 
+A UDP port is open if whatever listens there answers: those of the tests send back what they get.
 With seconds it goes on knocking for so long, and prints every door that was open at any time.
 """
 
@@ -14,14 +15,19 @@ source, seconds, doors = sys.argv[1], float(sys.argv[2]), [door.rpartition(",") 
 opened = set()
 
 
-def knock(address: str, port: int) -> None:
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+def knock(address: str, door: str) -> None:
+    port, _slash, proto = door.partition("/")
+    kind = socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
     sock.settimeout(1)
     try:
         if source != "-":
             sock.bind((source, 0))
-        sock.connect((address, port))
-        opened.add(f"{address},{port}")
+        sock.connect((address, int(port)))
+        if proto == "udp":
+            sock.send(b"?")
+            sock.recv(1)
+        opened.add(f"{address},{door}")
     except OSError:
         pass  # silent, refused, no way: not open
     finally:
@@ -30,7 +36,7 @@ def knock(address: str, port: int) -> None:
 
 until = time.monotonic() + seconds
 while True:
-    threads = [threading.Thread(target=knock, args=(address, int(port))) for address, _comma, port in doors]
+    threads = [threading.Thread(target=knock, args=(address, door)) for address, _comma, door in doors]
     for thread in threads:
         thread.start()
     for thread in threads:

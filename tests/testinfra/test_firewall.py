@@ -19,6 +19,14 @@ OPEN = {22, 80, 443}  # the inventory: SSH, and what everybody may ask of an edg
 CANARY, SPARE = 8099, 9191
 # Ports that programs of the server and its containers listen on, and some that nobody does.
 PORTS = sorted({*OPEN, CANARY, SPARE, 23, 111, 2375, 5432, 6379, 8000, 8080, 9100, 18080, 18081, 18180, 18181, 24224})
+# Answers every datagram, so that an open UDP port can be told from a shut one.
+ECHO = """
+import socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.bind(("::", int(sys.argv[1])))
+while True:
+    s.sendto(*s.recvfrom(9))
+"""
 CANARY6 = CONTAINERS6.replace("/64", "99")
 
 
@@ -33,16 +41,25 @@ def neighbour(variables: dict) -> Iterator[Neighbour]:
 
 @pytest.fixture(scope="module", autouse=True)
 def canary(root: Callable[[str], str], neighbour: Neighbour) -> None:
-    """A container published to everybody by mistake, of both families, and a program that listens to everybody."""
-    listen = (
-        "--entrypoint python3 $(docker inspect --format '{{.Config.Image}}' kasaneha-backend-blue) -m http.server 8000 --bind ::"
+    """A container published to everybody by mistake, of both families, and programs that listen to everybody."""
+    root(f"cat >/root/echo.py <<'END'\n{ECHO}\nEND")
+    image = "$(docker inspect --format '{{.Config.Image}}' kasaneha-backend-blue)"
+    listen = f"--volume /root/echo.py:/echo.py:ro --entrypoint sh {image} -c 'python3 -m http.server 8000 --bind :: & exec python3 /echo.py 8000'"
+    publish = " ".join(
+        f"--publish {address}:{CANARY}:8000/{proto}" for address in ("0.0.0.0", "[::]") for proto in ("tcp", "udp")
     )
     root(
         f"docker network create --ipv6 --subnet {CONTAINERS6} canary && docker run --detach --name canary --no-healthcheck --restart always --network canary"
-        f" --ip6 {CANARY6} --publish 0.0.0.0:{CANARY}:8000 --publish [::]:{CANARY}:8000 --user 65534 {listen}"
+        f" --ip6 {CANARY6} {publish} --user 65534 {listen}"
     )
-    root(f"systemd-run --unit=spare python3 -m http.server {SPARE} --bind :: --directory /usr/share/doc")
+    listening(root)
     route_back(root, neighbour)
+
+
+def listening(root: Callable[[str], str]) -> None:
+    """Start the programs that listen to everybody."""
+    root(f"systemd-run --unit=spare python3 -m http.server {SPARE} --bind :: --directory /usr/share/doc")
+    root(f"systemd-run --unit=spare-udp python3 /root/echo.py {SPARE}")
 
 
 def route_back(root: Callable[[str], str], neighbour: Neighbour) -> None:
@@ -61,7 +78,11 @@ def inside(root: Callable[[str], str]) -> list[str]:
 
 def assert_only_the_inventory_is_open(root: Callable[[str], str], neighbour: Neighbour, also: set[int] = frozenset()) -> None:
     """The same for both families, from next door and from far away; nothing behind the server."""
-    wide = [f"{address},{port}" for address in (neighbour.server, neighbour.server6) for port in PORTS]
+    wide = [
+        f"{address},{port}"
+        for address in (neighbour.server, neighbour.server6)
+        for port in (*PORTS, f"{CANARY}/udp", f"{SPARE}/udp")
+    ]
     expected = {f"{address},{port}" for address in (neighbour.server, neighbour.server6) for port in OPEN | also}
     # One scan: were it blind, what should be open would be missing too.
     assert neighbour.knock(wide + inside(root)) == expected
@@ -114,18 +135,14 @@ def attempt(seconds: int) -> None:
 
 def test_without_the_guard_the_neighbour_gets_in(root, neighbour):
     """The negative control: what stays shut below can be open, and the neighbour knows how to find it."""
-    doors = [f"{neighbour.server},{CANARY}", f"{neighbour.server6},{CANARY}", *inside(root)]
+    published = {f"{address},{port}" for address in (neighbour.server, neighbour.server6) for port in (CANARY, f"{CANARY}/udp")}
+    spare = {f"{neighbour.server},{SPARE}", f"{neighbour.server},{SPARE}/udp"}
     root("nft delete table inet firewall_guard; ufw --force disable")
     try:
-        opened = neighbour.knock([*doors, f"{neighbour.server},{SPARE}"])
+        opened = neighbour.knock([*published, *spare, *inside(root)])
     finally:
         root("systemctl reload firewall-guard; ufw --force enable")
-    assert {
-        f"{neighbour.server},{CANARY}",
-        f"{neighbour.server6},{CANARY}",
-        f"{CANARY6},8000",
-        f"{neighbour.server},{SPARE}",
-    } <= opened
+    assert published | spare | {f"{CANARY6},8000"} <= opened
     assert "127.0.0.1,18080" in opened and any(door.endswith(",8080") for door in opened)
 
 
@@ -165,7 +182,7 @@ def test_nothing_opens_during_a_reboot_and_an_unproven_change_is_gone_after_it(r
     route_back(root, neighbour)
     healthy(root)
     assert watcher.communicate()[0].strip() == "[]"
-    root(f"systemd-run --unit=spare python3 -m http.server {SPARE} --bind :: --directory /usr/share/doc")
+    listening(root)
     assert f"{SPARE}/tcp" not in status(root)
     assert_only_the_inventory_is_open(root, neighbour)
 
@@ -174,6 +191,7 @@ def test_a_rule_opens_one_port_to_those_it_names_and_leaves_with_the_list(root, 
     rules = [
         {"name": "canary", "port": CANARY, "from": [neighbour.source, neighbour.source6], "container": True},
         {"name": "spare", "port": SPARE, "from": "any"},
+        {"name": "spare-udp", "port": SPARE, "proto": "udp", "from": [neighbour.source]},
     ]
     done = play(ROLE, "--check", "--diff", firewall_extra_rules=rules)
     assert (
@@ -184,8 +202,10 @@ def test_a_rule_opens_one_port_to_those_it_names_and_leaves_with_the_list(root, 
     done = play(ROLE, firewall_extra_rules=rules)
     assert done.returncode == 0, done.stdout
     doors = [f"{address},{port}" for address in (neighbour.server, neighbour.server6) for port in (CANARY, SPARE)]
-    assert neighbour.knock([*doors, f"{CANARY6},8000"]) == set(doors)
-    assert neighbour.knock([door for door in doors if ":" not in door], source=neighbour.far) == {f"{neighbour.server},{SPARE}"}
+    udp = f"{neighbour.server},{SPARE}/udp"
+    assert neighbour.knock([*doors, udp, f"{CANARY6},8000"]) == {*doors, udp}
+    near = [udp, *(door for door in doors if ":" not in door)]
+    assert neighbour.knock(near, source=neighbour.far) == {f"{neighbour.server},{SPARE}"}
     root("ufw allow 7777/tcp comment mine")  # somebody else's
     done = play(ROLE)
     assert done.returncode == 0 and f"{SPARE}" not in status(root) and "7777/tcp" in status(root)
