@@ -54,16 +54,23 @@ CREATE TABLE rows AS SELECT n AS id, md5(n::text) AS text, random() AS r FROM ge
 """
 
 
+# What must be the same again after a restore.
+CONTENT = """SELECT md5(string_agg(md5(p::text), '' ORDER BY id)) FROM plain p; TABLE "odd ""schema"."データ;--"; SELECT * FROM parts ORDER BY n LIMIT 3;
+TABLE secured; SELECT md5(string_agg(data, '' ORDER BY loid)) FROM pg_largeobject; TABLE totals;"""
+
+
 class Shop:
     """The server, its database and the place for its backups."""
 
-    def __init__(self, lab: Lab, folder: Path, options: dict[str, Any] | None = None, **config: Any) -> None:
+    def __init__(
+        self, lab: Lab, folder: Path, image: str = "postgres", options: dict[str, Any] | None = None, **config: Any
+    ) -> None:
         self.lab, self.folder, self.sets = lab, folder, folder / "sets"
         self.uploads = folder / "uploads"
         self.uploads.mkdir()
         (self.uploads / "first").write_text("an upload")
         (folder / "password").write_text(CANARY)
-        self.box = self.server(**(options or {}))
+        self.box = self.server(image, **(options or {}))
         self.config = {
             "instance": f"shop-{os.getpid()}-{folder.name[-8:]}".lower().replace("_", "-")[:40],
             "root": str(self.sets),
@@ -80,11 +87,11 @@ class Shop:
         self.program.write_bytes(_backup_archive.archive())
         self.write()
 
-    def server(self, **options: Any) -> Box:
+    def server(self, image: str = "postgres", **options: Any) -> Box:
         """A PostgreSQL server that asks for its password on 127.0.0.1, as ours do."""
         environment = {"POSTGRES_USER": USER, "POSTGRES_DB": DATABASE, "POSTGRES_PASSWORD": CANARY,
                        "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256"}  # fmt: skip
-        box = self.lab.start("postgres", environment=environment, command=["postgres", "-c", "max_connections=60"], **options)
+        box = self.lab.start(image, environment=environment, command=["postgres", "-c", "max_connections=60"], **options)
         box.until("PostgreSQL", lambda: box.run("pg_isready", "-h", "127.0.0.1")[0] == 0, 60)
         return box
 

@@ -21,6 +21,7 @@ APP = Path(__file__).parents[2] / "lab" / "app"
 # lab/images.yml builds these. Tests never do: a lab that runs beside them pulls what these tags name.
 TAGS = {
     "postgres": "kasaneha-lab/postgres:15",
+    "postgres17": "kasaneha-lab/postgres:17",
     "redis": "kasaneha-lab/redis:7",
     "registry": "kasaneha-lab/registry:2",
     "backend": "kasaneha/backend:v1.0.0",

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Another PostgreSQL than the design's: the newest one that Debian packages, and the way from the one to the other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .backups import CONTENT, EVERYTHING, Shop
+from .boxes import Lab
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the backup runs as root")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    with Lab() as lab:
+        made = Shop(lab, tmp_path_factory.mktemp("shop"), "postgres17")
+        made.sql(EVERYTHING)
+        yield made
+        assert made.left() == []
+
+
+def test_postgresql_17_comes_back_whole(shop: Shop) -> None:
+    content = shop.sql(CONTENT)
+    made = shop.run("run")["set"]["id"]
+    assert shop.manifest(made)["server"]["version"].startswith("17.")
+    assert shop.run("drill", made)["set"]["drilled"]
+    shop.sql("DROP TABLE secured; DELETE FROM plain")
+    shop.run("restore", made)
+    assert shop.sql(CONTENT) == content
+    shop.run("restore", "--undo")
+    assert shop.sql("SELECT count(*) FROM plain") == "0"
+    shop.run("restore", "--undo")
+
+
+def test_a_set_goes_to_a_newer_server_and_to_no_older_one(shop: Shop, tmp_path: Path) -> None:
+    older = Shop(shop.lab, tmp_path)
+    older.sql(EVERYTHING)
+    content = older.sql(CONTENT)
+    made = older.run("run")["set"]["id"]
+    newer = shop.run("run")["set"]["id"]
+    older.write(container=shop.box.name)
+    assert "of another cluster" in older.run("restore", made, code=2)["msg"]
+    older.run("restore", made, "--foreign")
+    assert shop.sql("SELECT to_regclass('secured') IS NOT NULL") == "t" and shop.sql(CONTENT) == content
+    shop.write(container=older.box.name)
+    try:
+        said = shop.run("restore", newer, "--foreign", code=2)["msg"]
+        assert "the set is of PostgreSQL 17." in said and "this server is the older 15." in said
+    finally:
+        shop.write(container=shop.box.name)
