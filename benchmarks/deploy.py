@@ -124,6 +124,38 @@ print(json.dumps(times))
 """
 
 
+# What the containers of a colour need on their own: made anew, started, and ready to answer.
+BOOTS = """
+import json, subprocess, sys, time, urllib.request
+from pathlib import Path
+colour, times = sys.argv[2], []
+compose = ["docker", "compose", "--file", f"/opt/kasaneha/{colour}/compose.yml"]
+ports = [entry["HostPort"] for name in ("backend", "frontend")
+         for entry in json.loads(subprocess.check_output(["docker", "inspect", f"kasaneha-{name}-{colour}"]))[0]["HostConfig"]["PortBindings"].popitem()[1]]
+for _ in range(int(sys.argv[1])):
+    subprocess.run([*compose, "rm", "--stop", "--force"], check=True, capture_output=True)
+    began = time.monotonic()
+    subprocess.run([*compose, "up", "--detach"], check=True, capture_output=True)
+    for port, path in zip(ports, ("/health", "/")):
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5)
+                break
+            except OSError:
+                time.sleep(0.05)
+    times.append(time.monotonic() - began)
+print(json.dumps(times))
+"""
+
+
+def boots(count: int) -> list[float]:
+    """Seconds that the containers of the colour that is idle take, without us."""
+    other = "green" if record()["colour"] == "blue" else "blue"
+    times = json.loads(on_server(BOOTS, str(count), other))
+    shell(f"docker stop kasaneha-backend-{other} kasaneha-frontend-{other}")
+    return times
+
+
 def switches(count: int, rate: float, script: str) -> dict[str, Any]:
     """Bare switches between two colours that both run, under load."""
     now = record()
@@ -201,6 +233,7 @@ def main() -> None:
     run("docker", "cp", "plugins/module_utils", f"{SERVER}:/root/bench/ansible_collections/kasaneha/deploy/plugins/")
 
     ours = releases(chosen.releases, chosen.rate)
+    boot = boots(min(5, chosen.releases))
     bare = switches(chosen.switches, chosen.rate, SWITCHES)
     reload = switches(chosen.reloads, chosen.rate, RELOADS)
     design = rolling(chosen.rolling, chosen.rate)
@@ -209,10 +242,10 @@ def main() -> None:
     near, far = latencies(bare)
     reload_near, reload_far = latencies(reload)
     whole = [entry["whole"] for entry in ours["runs"]]
-    boot = [entry["gate_seconds"] for entry in ours["runs"]]
+    alone = statistics.median(boot)
     watch = [float(entry["watch_seconds"]) for entry in ours["runs"]]
     drain = [entry["drain_seconds"] for entry in ours["runs"]]
-    overhead = [all_ - start - watched - drained for all_, start, watched, drained in zip(whole, boot, watch, drain, strict=True)]
+    overhead = [all_ - alone - watched - drained for all_, watched, drained in zip(whole, watch, drain, strict=True)]
     figures = {
         "releases_failed": report.figure("requests", [ours["result"]["failed"]]),
         "releases_requests": report.figure("requests", [ours["result"]["total"]]),
