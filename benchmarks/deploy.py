@@ -181,9 +181,12 @@ def rolling(count: int, rate: float) -> dict[str, Any]:
 
 
 def switch_times(run_: dict[str, Any]) -> list[float]:
-    """Milliseconds from each switch to the last request that began after it and was still given to the old colour."""
+    """Milliseconds from each switch to the last request that began after it and was still given to the old colour.
+
+    A request that was answered after the next switch says nothing of this one.
+    """
     asked = sorted(
-        (entry["start"], entry["colour"])
+        (entry["start"], entry["colour"], entry["start"] + entry["ms"] / 1000)
         for entry in run_["records"]
         if entry["colour"] and entry["kind"] in ("fresh", "keepalive", "h2")
     )
@@ -191,8 +194,8 @@ def switch_times(run_: dict[str, Any]) -> list[float]:
     for (at, colour), following in zip(run_["times"], [*run_["times"][1:], [float("inf"), ""]], strict=False):
         last = at
         while position < len(asked) and asked[position][0] < following[0]:
-            start, got = asked[position]
-            if start > at and got != colour:
+            start, got, end = asked[position]
+            if start > at and got != colour and end < following[0]:
                 last = start
             position += 1
         found.append((last - at) * 1000)
