@@ -5,7 +5,6 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p .cache/logs
-unset PYTHONDONTWRITEBYTECODE # see the Makefile
 export MOLECULE_GLOB='molecule/*/molecule.yml' COLUMNS=160
 
 lint() { ansible-lint && yamllint . && ruff check . && ruff format --check . && mypy && git ls-files '*.sh' .ci/run | xargs shellcheck; }

@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
 
-from .backups import CANARY, CONTENT, DATABASE, EVERYTHING, LONGEST, USER, Shop
+from .backups import CANARY, CONTENT, DATABASE, EVERYTHING, LONGEST, USER, Shop, as_root
 from .boxes import Lab
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the backup runs as root")
+pytestmark = as_root
 
 ROUNDS = int(os.environ.get("BACKUP_ROUNDS", "2"))  # `make proof` asks for more
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from .backups import DATABASE, ROWS, Shop
+from .backups import DATABASE, ROWS, Shop, as_root
 from .boxes import Lab
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the backup runs as root")
+pytestmark = as_root
 
 KILLS = int(os.environ.get("BACKUP_KILLS", "4"))  # `make proof` asks for more
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from .backups import DATABASE, ROWS, USER, Shop
+from .backups import DATABASE, ROWS, USER, Shop, as_root
 from .boxes import Lab
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the backup runs as root")
+pytestmark = as_root
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from .backups import DATABASE, Shop
+from .backups import DATABASE, Shop, as_root
 from .boxes import Lab, until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the backup runs as root")
+pytestmark = as_root
 REMOTE = "s3:bucket/path"
 SECRET = "CANARY-s3-secret"
 

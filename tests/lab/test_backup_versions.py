@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .backups import CONTENT, EVERYTHING, Shop
+from .backups import CONTENT, EVERYTHING, Shop, as_root
 from .boxes import Lab
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the backup runs as root")
+pytestmark = as_root
 
 
 @pytest.fixture(scope="module")
