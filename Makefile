@@ -14,10 +14,10 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: setup ## a fresh machine -> a throw-away Debian server on it, provisioned, answering on HTTPS
-	ansible-playbook lab/demo.yml -i inventories/local
+	lab/mitogen.sh ansible-playbook lab/demo.yml -i inventories/local
 
 demo-down: setup ## remove the throw-away server, its network and its volumes
-	ansible-playbook lab/destroy.yml -i inventories/local
+	lab/mitogen.sh ansible-playbook lab/destroy.yml -i inventories/local
 
 test: setup-dev ## everything CI runs
 	tests/run.sh

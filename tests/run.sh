@@ -10,17 +10,21 @@ export MOLECULE_GLOB='molecule/*/molecule.yml' COLUMNS=160
 lint() { ansible-lint && yamllint . && ruff check . && ruff format --check . && mypy && git ls-files '*.sh' .ci/run | xargs shellcheck; }
 unit() { python -m pytest -q tests/unit tests/templates; }
 collection() { tests/collection.sh; }
-lab() { ansible-playbook lab/images.yml -i inventories/local; }
+lab() { lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true; }
 backups() { python -m pytest -q tests/lab/test_backup.py tests/lab/test_backup_faults.py; } # with many kills, in `make proof`
 images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
-scenarios() { # all of them, whatever becomes of one
-  local code=0
-  for scenario in "$@"; do LAB_KEEP=true command molecule test -s "$scenario" || code=1; done
+scenarios() { # all of them, whatever becomes of one; the images are there: the step lab made them
+  local code=0 with
+  for scenario in "$@"; do
+    with=(lab/mitogen.sh)
+    [ "$scenario" = default ] && with=(env) # as operators run it
+    LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images "${with[@]}" molecule test -s "$scenario" || code=1
+  done
   return "$code"
 }
 molecule() { scenarios default firewall edge; }
 releases() { scenarios release fleet backup debian12; } # release and fleet one after the other: only one load at a time is possible
-cleanup() { ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
+cleanup() { lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
 
 passed=0 failed=0 failures=()
 finish() { # step, exit code, seconds

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import zipfile
 from types import ModuleType
@@ -66,9 +67,9 @@ def archive() -> bytes:
     return packed.getvalue()
 
 
-def _source(module: ModuleType) -> bytes:
-    """The text of a module, wherever it was loaded from: a folder, or the archive in which Ansible sent it."""
-    return bytes(module.__loader__.get_data(str(module.__file__)))  # type: ignore[union-attr]
+def _source(module: ModuleType) -> str:
+    """The text of a module, wherever it was loaded from: a folder, the archive in which Ansible sent it, or over Mitogen's connection."""
+    return inspect.getsource(module)
 
 
 def _add(file: zipfile.ZipFile, name: str, text: str | bytes) -> None:

@@ -44,5 +44,6 @@ def start(playbook: str, **variables: Any) -> Running:
     """Start a playbook and do not wait for it."""
     command = ["ansible-playbook", playbook, "-i", str(INVENTORY), "-e", json.dumps(variables)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    environment.pop("ANSIBLE_STRATEGY", None)  # what is killed are Ansible's own processes, one for each task
     log = subprocess.DEVNULL
     return Running(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True))
