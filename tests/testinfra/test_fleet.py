@@ -33,7 +33,8 @@ def on(name: str, command: str) -> str:
     state = ROOT / "lab/state"
     done = subprocess.run(
         # A server that has just been started again may refuse connections for some seconds.
-        ["ssh", "-o", "ConnectionAttempts=60", "-i", str(state / "id_ed25519"), "-o", f"UserKnownHostsFile={state}/known_hosts", f"debian@{HOSTS[name]}", "sudo sh -s"],
+        ["ssh", "-o", "ConnectionAttempts=60", "-i", str(state / "id_ed25519"),
+         "-o", f"UserKnownHostsFile={state}/known_hosts", f"debian@{HOSTS[name]}", "sudo sh -s"],
         input=command, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
