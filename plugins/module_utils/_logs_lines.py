@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -37,10 +38,9 @@ def level_number(name: str) -> int | None:
 def level(text: str, stream: str) -> int:
     """How grave a line is: what it says itself, or by the stream it came on."""
     if text.startswith("{"):
-        try:
-            return _json_level(json.loads(text), stream)
-        except (ValueError, RecursionError):
-            pass
+        for part in (text, text.partition("\n")[0]):
+            with contextlib.suppress(ValueError, RecursionError):
+                return _json_level(json.loads(part), stream)
     found = _REDIS.match(text)
     if found:
         return _REDIS_LEVELS[found[1]]

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_redact import pattern_problems
 from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import address_problems
 
+SECRETS = ("elastic_password", "kibana_password", "fluentd_password", "kibana_encryption_key")
 FILE_KEYS = {"path", "service", "stream"}
 
 
@@ -55,17 +57,30 @@ def _hub_problems(settings: Mapping[str, Any]) -> list[str]:
     if hub and hosts and hub not in hosts:
         problems.append(f"logging_hub: {hub!r} is not among logging_hosts. Name a host of the inventory that logs itself.")
     if not hub and len(hosts) > 1:
-        problems.append("logging_hub: several hosts log, and none of them is named that collects. Put one into the group logging.")
+        problems.append(
+            "logging_hub: several hosts log, and none of them is named that collects. Put one into the group logging."
+        )
     if hub and hub != settings["host"] and not settings["hub_address"]:
         problems.append(f"logging_hub_address: is not set. Name the address by which this host reaches {hub}.")
     return problems
 
 
 def _elasticsearch_problems(settings: Mapping[str, Any]) -> list[str]:
-    least, memory = int(settings["min_memory_mb"]), int(settings["memory_mb"])
-    if settings["backend"] != "elasticsearch" or settings["hub"] not in ("", settings["host"]) or memory >= least:
+    if settings["backend"] != "elasticsearch" or settings["hub"] not in ("", settings["host"]):
         return []
-    return [
-        f"logging_backend: Elasticsearch and Kibana need {least} MB of memory, this server has {memory} MB."
-        " Take a larger server, or logging_backend: journald, which searches the same lines."
-    ]
+    problems = []
+    least, memory = int(settings["min_memory_mb"]), int(settings["memory_mb"])
+    if memory < least:
+        problems.append(
+            f"logging_backend: Elasticsearch and Kibana need {least} MB of memory, this server has {memory} MB."
+            " Take a larger server, or logging_backend: journald, which searches the same lines."
+        )
+    for name in SECRETS:
+        if not re.fullmatch(r"[A-Za-z0-9]{32,}", str(settings["secrets"].get(name, ""))):
+            problems.append(
+                f"logging_elasticsearch_secrets.{name}: is not 32 letters and digits or more. Put one into the vault (openssl rand -hex 32 makes one)."
+            )
+    versions = [image.rpartition(":")[2].split("@")[0] for image in settings["images"]]
+    if len(set(versions)) > 1:
+        problems.append(f"logging_kibana_image: is of version {versions[1]}, Elasticsearch of {versions[0]}. Use one for both.")
+    return problems
