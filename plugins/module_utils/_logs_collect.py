@@ -73,6 +73,7 @@ class Collector:
         """Until it is told to stop."""
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: os._exit(0))  # what was not sent yet is read again
+        journal.sync()  # what a collector before this one had sent is there, and says how far it came
         for entry in self.config["files"]:
             self.start(FileSource(self, entry).run)
         if self.config["containers"]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def show(config: Mapping[str, Any], options: argparse.Namespace) -> int:
                 print(json.dumps(shown, ensure_ascii=False) if options.json else line(shown), flush=options.follow)
         except (BrokenPipeError, KeyboardInterrupt):
             journal.terminate()
-            sys.stderr.close()  # nobody reads any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more
             return 0
         return journal.wait()
 

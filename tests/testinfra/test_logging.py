@@ -297,3 +297,19 @@ def test_bad_input_is_refused_in_one_message() -> None:
     assert done.returncode != 0 and "value of logging_backend must be one of: journald, elasticsearch" in " ".join(
         done.stdout.split()
     )
+
+
+# --- what the operator runs ----------------------------------------------------------------------------------------
+
+
+def test_verify_and_status() -> None:
+    done = play("playbooks/verify.yml", firewall_scan_ports="19531-19532")
+    assert done.returncode == 0 and "logs: a line is found within 10 s" in done.stdout, done.stdout
+    on(HUB, "systemctl stop kasaneha-logs")
+    try:
+        done = play("playbooks/verify.yml", firewall_scan_ports="19531-19532")
+        assert done.returncode != 0 and "FAIL  logs: the collector runs" in " ".join(done.stdout.split(" ")), done.stdout
+    finally:
+        on(HUB, "systemctl start kasaneha-logs")
+    done = play("playbooks/status.yml")
+    assert done.returncode == 0 and "logs: collector active" in " ".join(done.stdout.split())
