@@ -36,6 +36,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_redact impor
 
 GROUP_SECONDS = 0.3  # how long an entry waits for lines that belong to it
 METRICS_SECONDS = 15
+ELSEWHERE = ("journald", "fluentd", "none")  # drivers whose lines are in the journal already, go another way, or nowhere
 Config = Mapping[str, Any]
 
 
@@ -153,22 +154,20 @@ class Collector:
         self.start(self._follow, name)
 
     def _follow(self, name: str) -> None:
+        again = True
         try:
             inspected = self.docker.inspect(name)
-            driver = inspected["HostConfig"]["LogConfig"]["Type"]
-            if driver in ("journald", "none"):
-                return  # is there already; is nowhere
+            if inspected["HostConfig"]["LogConfig"]["Type"] in ELSEWHERE:
+                again = False
+                return
             fields = docker.described(inspected)
             budget = self.budget()
             sinks = {stream: self.sink({**fields, "LOG_STREAM": stream}, budget) for stream in docker.STREAMS.values()}
             for stream, sink in sinks.items():
                 # In one stream times only rise; the two of a container may overtake each other.
-                known = self.positions.get(name + stream)
-                sink.taken = (
-                    journal.last_position(self.app, [f"CONTAINER_ID_FULL={name}", f"LOG_STREAM={stream}"])
-                    if known is None
-                    else known
-                )
+                known = self.positions.pop(name + stream, None)
+                asked = [f"CONTAINER_ID_FULL={name}", f"LOG_STREAM={stream}"]
+                sink.taken = journal.last_position(self.app, asked) if known is None else known
             try:
                 self._read(name, sinks)
             finally:
@@ -182,7 +181,7 @@ class Collector:
             with self.lock:
                 self.following.discard(name)
         with contextlib.suppress(OSError, ValueError, KeyError):
-            if self.docker.inspect(name)["State"]["Running"]:  # it was started again meanwhile, or the stream broke
+            if again and self.docker.inspect(name)["State"]["Running"]:  # it was started again meanwhile, or the stream broke
                 time.sleep(1)
                 self.follow(name)
 
@@ -190,8 +189,8 @@ class Collector:
         follow, tail = True, "all"
         budget = next(iter(sinks.values())).budget
         while True:
-            first = min(sink.taken for sink in sinks.values())
-            lines = self.docker.logs(name, docker.since(first) if tail == "all" else "", follow, tail)
+            first = docker.beginning([sink.taken for sink in sinks.values()])
+            lines = self.docker.logs(name, first if tail == "all" else "", follow, tail)
             flooded = False
             try:
                 for stream, stamp, line in lines:

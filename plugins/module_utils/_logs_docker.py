@@ -136,6 +136,15 @@ def since(text: str) -> str:
     return f"{timegm(time.strptime(found[1], '%Y-%m-%dT%H:%M:%S'))}.{(found[2] or '0').ljust(9, '0')}"
 
 
+def beginning(positions: list[str]) -> str:
+    """From when on to read, if so far was read of each stream; empty: everything. A stream of which the journal knows nothing
+    has written nothing yet, but perhaps a moment ago."""
+    known = [position for position in positions if position]
+    if len(known) == len(positions):
+        return since(min(known))
+    return since(stamp_of(seconds(max(known)) - 60)) if known else ""
+
+
 def described(inspected: dict[str, Any]) -> dict[str, str]:
     """The fields by which a container's lines can be found."""
     config = inspected["Config"]

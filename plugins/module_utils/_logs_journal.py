@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ SOCKET = "/run/systemd/journal/socket"
 # The names that Docker's journald driver makes of the labels of a container: both ways lead to the same fields.
 PREFIX = "KASANEHA_DEPLOY_"
 POSITION = "LOG_POSITION"
+MOST_BYTES = 64 * 1024  # of an entry that goes as a datagram; longer ones go as a file
 F_ADD_SEALS, ALL_SEALS = 1033, 0b1111  # of fcntl(2)
 
 
@@ -43,12 +45,15 @@ class Writer:
     def send(self, fields: Mapping[str, str]) -> None:
         """One entry. One that is too long for a datagram goes as a file."""
         data = encoded(fields)
-        try:
-            self.socket.sendto(data, self.path)
-        except OSError as error:
-            if error.errno not in (90, 105):  # EMSGSIZE, ENOBUFS
-                raise
-            self._send_file(data)
+        while True:
+            try:
+                if len(data) < MOST_BYTES:
+                    self.socket.sendto(data, self.path)
+                else:
+                    self._send_file(data)
+                return
+            except (ConnectionRefusedError, FileNotFoundError):
+                time.sleep(0.5)  # the journal is being restarted
 
     def _send_file(self, data: bytes) -> None:
         # A file in memory that nobody can change any more, which is what the journal accepts.

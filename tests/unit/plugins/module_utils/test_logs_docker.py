@@ -69,6 +69,13 @@ def test_times() -> None:
     assert docker.stamp_of(1795597200.25) == "2026-11-25T09:00:00.250000000Z"
 
 
+def test_how_far_back_to_read() -> None:
+    noon, later = "2026-11-25T09:00:00.000000000Z", "2026-11-25T09:00:05.000000000Z"
+    assert docker.beginning([later, noon]) == docker.since(noon)
+    assert docker.beginning(["", later]) == "1795597145.000000000"  # a minute before: not all that there is
+    assert docker.beginning(["", ""]) == ""
+
+
 def test_fields() -> None:
     labels = {"kasaneha.deploy.app": "shop", "kasaneha.deploy.service": "backend", "kasaneha.deploy.release": "v1", "other": "x"}
     inspected = {"Id": "0123456789abcdef", "Name": "/shop-backend-blue", "Config": {"Image": "i:1", "Labels": labels}}
