@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import edge
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_plan import role_problems
 from inventory import SECRETS, inventory
@@ -128,3 +129,21 @@ def test_limits() -> None:
     ):
         assert f"\n{line}\n" in text
     assert "\nLogRateLimitIntervalSec=0\n" in render("logging", "collector.service.j2", {})
+
+
+def test_the_page_is_behind_a_login_and_there_only_with_users() -> None:
+    def pages(**changes: Any) -> list[Any]:
+        return [
+            block
+            for server in edge.servers(kasaneha_log_hub="server", **changes)
+            for block in edge.blocks(server, "location", "^~", "/_logs/")
+        ]
+
+    assert pages() == [] and edge.values(edge.http(), "auth_basic") == []
+    [page] = pages(logging_page_users={"operator": "$6$x$y"})
+    assert edge.values(page, "auth_basic_user_file") == [["/etc/nginx/logs.htpasswd"]] and edge.values(page, "limit_req")
+    [journal] = edge.blocks(page, "location", "^~", "/_logs/journal/")
+    assert edge.values(journal, "proxy_pass") == [["http://127.0.0.1:19531/"]]
+    assert ["Authorization", ""] in edge.values(journal, "proxy_set_header") and ["Cookie", ""] in edge.values(
+        journal, "proxy_set_header"
+    )
