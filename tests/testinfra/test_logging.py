@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from playbook import ROOT, play
+from render import render
 
 HUB, FAR = "198.51.100.85", "198.51.100.86"
 BACKEND = "kasaneha-backend-blue"
@@ -308,6 +309,20 @@ def test_the_page_asks_for_a_password() -> None:
     assert on(HUB, ask.format(file="/root/page", login=query, path="journal/entries?KASANEHA_DEPLOY_SERVICE=backend")) == "200"
     assert all(json.loads(line)["KASANEHA_DEPLOY_SERVICE"] == "backend" for line in on(HUB, "cat /root/page").splitlines())
     assert "logging-far" in on(HUB, "curl --silent http://127.0.0.1:19531/fields/_HOSTNAME")
+
+
+# --- Elasticsearch -------------------------------------------------------------------------------------------------
+
+
+def test_compose_takes_the_project() -> None:
+    """As far as it can be tried without its images."""
+    tier = {"logging_app": "shop", "logging_backend": "elasticsearch", "logging_hub": "server", "logging_fluentd_forward": True}
+    project = render("logging", "elasticsearch/compose.yml.j2", {**tier, "inventory_hostname": "server"})
+    ask = "docker compose --project-directory /root --file /dev/stdin --profile setup config --format json <<'END'\n{}\nEND"
+    services = json.loads(on(HUB, ask.format(project)))["services"]
+    assert sorted(services) == ["elasticsearch", "fluentd", "kibana", "setup"]
+    assert {port["host_ip"] for service in services.values() for port in service.get("ports", [])} == {"127.0.0.1"}
+    on(HUB, ask.format(project.replace("cap_drop:", "cap_dorp:", 1)), code=15)  # the negative control
 
 
 # --- bad input ---------------------------------------------------------------------------------------------------
