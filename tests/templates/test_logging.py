@@ -71,6 +71,7 @@ def test_with_two_hosts_one_sends_and_one_receives(tmp_path: Path) -> None:
     assert [entry["unit"] for entry in hub if entry["wanted"]][1:] == [
         "systemd-journal-remote.socket",
         "systemd-journal-remote.service",
+        "stunnel@kasaneha-logs.service",
     ]
     assert [entry["unit"] for entry in far if entry["wanted"]][1:] == ["systemd-journal-upload.service"]
     assert not value("_logging_config", variables("logging", host="far", logging=("server", "far")), tmp_path)["files"]
@@ -91,9 +92,8 @@ def test_containers_log_where_somebody_reads(group: bool, tmp_path: Path) -> Non
 def test_nothing_listens_to_everybody() -> None:
     given = variables("app", "logging", logging=("server", "far"), **USERS)
     assert "ListenStream=\nListenStream=127.0.0.1:19531\n" in render("logging", "gatewayd.socket.conf.j2", given)
-    assert "ListenStream=\nListenStream=10.0.0.1:19532\n" in render("logging", "remote.socket.conf.j2", given)
-    far = variables("logging", host="far", logging=("server", "far"))
-    assert "ListenStream=\nListenStream=127.0.0.1:19532\n" in render("logging", "remote.socket.conf.j2", far)
+    assert "ListenStream=\nListenStream=127.0.0.1:19532\n" in render("logging", "remote.socket.conf.j2", given)
+    assert "\naccept = 10.0.0.1:19532\nconnect = 127.0.0.1:19532\n" in render("logging", "stunnel.conf.j2", given)
     assert "ListenStream=\nListenStream=[fd00::1]:19531\n" in render(
         "logging", "gatewayd.socket.conf.j2", {**given, "logging_page_address": "fd00::1"}
     )
@@ -108,9 +108,9 @@ def test_the_way_between_hosts_needs_certificates_of_our_own() -> None:
         and "Restart=always" in upload
         and "StartLimitIntervalSec=0" in upload
     )
-    remote = render("logging", "remote.service.conf.j2", {**given, "inventory_hostname": "server"})
-    for text in (upload, remote):
-        assert "--trust=${CREDENTIALS_DIRECTORY}/authority" in text and "LoadCredential=key:/etc/kasaneha/logging.key\n" in text
+    assert "--trust=${CREDENTIALS_DIRECTORY}/authority" in upload and "LoadCredential=key:/etc/kasaneha/logging.key\n" in upload
+    tunnel = render("logging", "stunnel.conf.j2", {**given, "inventory_hostname": "server"})
+    assert "\nverifyChain = yes\n" in tunnel and "\nCAfile = /etc/kasaneha/logging-ca.crt\n" in tunnel
 
 
 def test_limits() -> None:
