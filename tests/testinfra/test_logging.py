@@ -182,7 +182,7 @@ def test_who_floods_loses_its_own_lines_only() -> None:
     container("quiet", f"for i in $(seq 200); do echo {quiet} $i; sleep 0.1; done", service="quiet")
     container(
         "flood",
-        f"timeout 15 cat /dev/zero | tr '\\0' x | fold -w 500; timeout 5 yes {flood}; sleep 12; echo {flood} calm",
+        f"timeout 8 cat /dev/zero | tr '\\0' x | fold -w 500; timeout 3 yes {flood}; sleep 12; echo {flood} calm",
         service="flood",
     )
     found = find(quiet, "--service quiet", wait=40, count=200)
@@ -254,7 +254,7 @@ def test_lines_of_both_hosts_are_on_the_hub() -> None:
 
 
 def test_a_stranger_is_refused() -> None:
-    entry = "printf '__REALTIME_TIMESTAMP=1795597200000000\\nMESSAGE=from-a-stranger\\n\\n'"
+    entry = "printf '__REALTIME_TIMESTAMP=1795597200000000\\n__MONOTONIC_TIMESTAMP=1\\n_BOOT_ID=%s\\nMESSAGE=from-a-stranger\\n\\n' $(tr -d - </proc/sys/kernel/random/boot_id)"
     ask = f"curl --silent --show-error --max-time 10 --insecure --header 'Content-Type: application/vnd.fdo.journal' --data-binary @- https://{HUB}:19532/upload"
     make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=logging-far -keyout /root/x.key -out /root/x.crt 2>/dev/null"
     for own in ("", " --cert /root/x.crt --key /root/x.key"):  # no certificate; one that somebody else signed
