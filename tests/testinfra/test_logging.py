@@ -67,6 +67,8 @@ def container(name: str, script: str, service: str = "probe", options: str = "")
 
 @pytest.fixture(scope="module", autouse=True)
 def clean() -> Any:
+    for address in (HUB, FAR):
+        on(address, "command -v curl && command -v openssl || apt-get install --yes --no-install-recommends curl openssl 2>&1")
     yield
     on(HUB, "docker rm --force probe flood quiet late 2>/dev/null; true")
 
@@ -254,7 +256,8 @@ def test_lines_of_both_hosts_are_on_the_hub() -> None:
 
 
 def test_a_stranger_is_refused() -> None:
-    entry = "printf '__REALTIME_TIMESTAMP=1795597200000000\\n__MONOTONIC_TIMESTAMP=1\\n_BOOT_ID=%s\\nMESSAGE=from-a-stranger\\n\\n' $(tr -d - </proc/sys/kernel/random/boot_id)"
+    boot = "_BOOT_ID=$(tr -d - </proc/sys/kernel/random/boot_id)"
+    entry = f"printf '%s\\n' __REALTIME_TIMESTAMP=1795597200000000 __MONOTONIC_TIMESTAMP=1 {boot} MESSAGE=from-a-stranger ''"
     ask = f"curl --silent --show-error --max-time 10 --insecure --header 'Content-Type: application/vnd.fdo.journal' --data-binary @- https://{HUB}:19532/upload"
     make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=logging-far -keyout /root/x.key -out /root/x.crt 2>/dev/null"
     for own in ("", " --cert /root/x.crt --key /root/x.key"):  # no certificate; one that somebody else signed
