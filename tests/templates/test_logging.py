@@ -108,9 +108,9 @@ def test_the_way_between_hosts_needs_certificates_of_our_own() -> None:
         and "Restart=always" in upload
         and "StartLimitIntervalSec=0" in upload
     )
-    assert "--trust=${CREDENTIALS_DIRECTORY}/authority" in upload and "LoadCredential=key:/etc/kasaneha/logging.key\n" in upload
+    assert "--trust=/etc/kasaneha-logs/ca.crt" in upload and "SupplementaryGroups=kasaneha-logs\n" in upload
     tunnel = render("logging", "stunnel.conf.j2", {**given, "inventory_hostname": "server"})
-    assert "\nverifyChain = yes\n" in tunnel and "\nCAfile = /etc/kasaneha/logging-ca.crt\n" in tunnel
+    assert "\nverifyChain = yes\n" in tunnel and "\nCAfile = /etc/kasaneha-logs/ca.crt\n" in tunnel
 
 
 def test_limits() -> None:

@@ -266,7 +266,7 @@ def test_a_stranger_is_refused() -> None:
             f"{make}; {entry} | {ask}{own} --output /root/answer --write-out '%{{http_code}}' >/root/code; ! grep -q 202 /root/code",
         )
     assert find("from-a-stranger", "--all --since '2000-01-01'", wait=2) == []
-    good = " --cert /etc/kasaneha/logging.crt --key /etc/kasaneha/logging.key"  # the negative control
+    good = " --cert /etc/kasaneha-logs/host.crt --key /etc/kasaneha-logs/host.key"  # the negative control
     assert "202" in on(FAR, f"{entry} | {ask}{good} --output /dev/null --write-out '%{{http_code}}'")
 
 
