@@ -11,8 +11,9 @@ import time
 from typing import Any
 
 import pytest
-from playbook import ROOT, play
 from render import render
+
+from .playbook import ROOT, play
 
 HUB, FAR = "198.51.100.85", "198.51.100.86"
 BACKEND = "kasaneha-backend-blue"
