@@ -33,7 +33,9 @@ def checks(seen: Mapping[str, Any]) -> list[dict[str, str]]:
         _live.check("every rule is loaded and can be evaluated", [*missing, *broken]),
         _live.check(
             "alerts go from Prometheus to Alertmanager",
-            "" if seen["alertmanagers"]["activeAlertmanagers"] and watchdog else "Watchdog does not fire, or Alertmanager is not there",
+            ""
+            if seen["alertmanagers"]["activeAlertmanagers"] and watchdog
+            else "Watchdog does not fire, or Alertmanager is not there",
         ),
         _live.check("no alert fires", firing),
         _live.check(
@@ -47,6 +49,8 @@ def checks(seen: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
     if seen["page"] is not None:
         found.append(
-            _live.check("the page asks for a password", "" if seen["page"] == 401 else f"without one it answers {seen['page']}, not 401")
+            _live.check(
+                "the page asks for a password", "" if seen["page"] == 401 else f"without one it answers {seen['page']}, not 401"
+            )
         )
     return found

@@ -208,7 +208,7 @@ def alertmanager(receivers: Sequence[Mapping[str, Any]], smtp: Mapping[str, Any]
         if kind == "email":
             one: dict[str, Any] = {"to": ", ".join(_firewall.as_list(receiver["email"]))}
         elif kind == "slack":
-            one = {"api_url_file": f"{SECRETS}/{name}", "text": '{{ range .Alerts }}{{ .Annotations.description }}\n{{ end }}'}
+            one = {"api_url_file": f"{SECRETS}/{name}", "text": "{{ range .Alerts }}{{ .Annotations.description }}\n{{ end }}"}
             one.update({"channel": receiver["channel"]} if receiver.get("channel") else {})
         else:
             one = {"url_file": f"{SECRETS}/{name}"}
@@ -283,9 +283,7 @@ def page_problems(users: Any) -> list[str]:
     return problems
 
 
-def problems(
-    settings: Mapping[str, Any], known: Iterable[str] = (), free: int = 0, used: int = 0, system: str = ""
-) -> list[str]:
+def problems(settings: Mapping[str, Any], known: Iterable[str] = (), free: int = 0, used: int = 0, system: str = "") -> list[str]:
     """Everything that is wrong with the settings of a monitoring host.
 
     :param settings: the role's variables, without their prefix.

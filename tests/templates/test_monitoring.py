@@ -15,7 +15,10 @@ from promtool import AMTOOL, PROMTOOL
 from render import ROLES, render
 
 GROUPS = ("app", "backup", "cache", "db", "edge", "monitoring")
-RECEIVERS = [{"name": "mail", "email": ["a@b.c"]}, {"name": "hook", "webhook": "https://x.test/CANARY-hook", "token": "CANARY-token-0123456789"}]
+RECEIVERS = [
+    {"name": "mail", "email": ["a@b.c"]},
+    {"name": "hook", "webhook": "https://x.test/CANARY-hook", "token": "CANARY-token-0123456789"},
+]
 SMTP = {"host": "mail.test:587", "from": "m@b.c", "username": "m", "password": "CANARY-smtp"}
 FILES = ["default.j2", "blackbox.yml.j2", "rules.yml.j2", "extra.yml.j2", "prometheus.yml.j2", "alertmanager.yml.j2"]
 
@@ -24,7 +27,11 @@ needs_tools = pytest.mark.skipif(not (PROMTOOL and AMTOOL), reason="no promtool 
 
 def written(template: str, environment: str = "prod", **changes: Any) -> str:
     """A file as the monitoring host of an environment gets it."""
-    told = {"monitoring_receivers": RECEIVERS, "monitoring_smtp": SMTP, "monitoring_heartbeat_url": "https://x.test/CANARY-heartbeat"}
+    told = {
+        "monitoring_receivers": RECEIVERS,
+        "monitoring_smtp": SMTP,
+        "monitoring_heartbeat_url": "https://x.test/CANARY-heartbeat",
+    }
     variables = {**inventory(environment, GROUPS), **told, "item": {"arguments": "--x"}, **changes}
     return render("monitoring", template, variables)
 
@@ -55,7 +62,9 @@ def test_the_tools_take_what_is_written(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text.replace("/etc/prometheus/rules", str(tmp_path / "rules")))
     checks: list[list[Any]] = [[PROMTOOL, "check", "config", tmp_path / "prometheus.yml"]]
     if "version 0.25" not in subprocess.run([str(AMTOOL), "--version"], capture_output=True, text=True, check=False).stdout:
-        checks.append([AMTOOL, "check-config", tmp_path / "alertmanager.yml"])  # Debian 12's knows no url_file: the role refuses it
+        checks.append(
+            [AMTOOL, "check-config", tmp_path / "alertmanager.yml"]
+        )  # Debian 12's knows no url_file: the role refuses it
     for command in checks:
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -65,14 +74,19 @@ def test_the_tools_take_what_is_written(tmp_path: Path) -> None:
 def test_promtool_refuses_a_rule_of_the_operator_that_is_none(tmp_path: Path) -> None:
     bad = [{"name": "mine", "rules": [{"alert": "Mine", "expr": "up ==", "labels": {"severity": "info"}}]}]
     (tmp_path / "extra.yml").write_text(written("extra.yml.j2", monitoring_extra_rules=bad))
-    done = subprocess.run([str(PROMTOOL), "check", "rules", str(tmp_path / "extra.yml")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(PROMTOOL), "check", "rules", str(tmp_path / "extra.yml")], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0 and "parse error" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("environment", ["prod", "staging", "local"])
 def test_every_part_is_asked_on_loopback(environment: str) -> None:
     config = yaml.safe_load(written("prometheus.yml.j2", environment))
-    targets = {job["job_name"]: [target for entry in job["static_configs"] for target in entry["targets"]] for job in config["scrape_configs"]}
+    targets = {
+        job["job_name"]: [target for entry in job["static_configs"] for target in entry["targets"]]
+        for job in config["scrape_configs"]
+    }
     assert targets["kasaneha-backend"] == ["127.0.0.1:18080", "127.0.0.1:18180"]
     assert (targets["node"], targets["postgres"]) == (["127.0.0.1:9100"], ["127.0.0.1:9187"])
     assert (targets["redis"], targets["nginx"]) == (["127.0.0.1:9121"], ["127.0.0.1:9113"])
@@ -127,7 +141,9 @@ def test_redis_lets_the_exporter_ask_and_nothing_else() -> None:
 
 def test_the_page_is_behind_a_password_or_nowhere() -> None:
     hashed = {"operator": "$6$x$" + "y" * 86}
-    shown = render("nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, vault_monitoring_users=hashed), "__nginx_tls": {"results": []}})
+    shown = render(
+        "nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, vault_monitoring_users=hashed), "__nginx_tls": {"results": []}}
+    )
     assert "location ^~ /monitoring/ {" in shown and "auth_basic_user_file /etc/nginx/monitoring.htpasswd;" in shown
     assert "proxy_pass http://127.0.0.1:9090;" in shown
     hidden = render("nginx", "nginx.conf.j2", {**inventory("prod", GROUPS), "__nginx_tls": {"results": []}})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Receivers of alerts, by webhook and by mail, on the server itself: each message becomes a line in /run/received.jsonl."""
+"""Receivers of alerts, by webhook and by mail, on the server itself: each message becomes a line in /var/lib/received.jsonl."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ lock = threading.Lock()
 
 def keep(kind: str, **what: Any) -> None:
     """Append one line."""
-    with lock, open("/run/received.jsonl", "a", encoding="utf-8") as file:
+    with lock, open("/var/lib/received.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps({"kind": kind, "at": time.time(), **what}) + "\n")
 
 

@@ -24,7 +24,10 @@ def disk(**more: Any) -> dict[str, Any]:
 def container(metric: str, value: Any, **others: Any) -> dict[str, Any]:
     """A container that should run."""
     labels = '{instance="a",job="node",container="shop-redis",service="redis"}'
-    return {f"kasaneha_container_{name}{labels}": worth for name, worth in {"expected": 1, "running": 1, **others, metric: value}.items()}
+    return {
+        f"kasaneha_container_{name}{labels}": worth
+        for name, worth in {"expected": 1, "running": 1, **others, metric: value}.items()
+    }
 
 
 def errors(share: float, rate: float = 60.0) -> dict[str, Any]:

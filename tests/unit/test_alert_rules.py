@@ -125,8 +125,12 @@ def test_nothing_that_means_something_else_in_prometheus_3() -> None:
 
 @needs_promtool
 def test_promtool_takes_the_rules(tmp_path: Path) -> None:
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump(_monitoring.alert_rules([yaml.safe_load(f.read_text()) for f in FILES], runbook="https://x")))
-    done = subprocess.run([str(PROMTOOL), "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, text=True, check=False)
+    (tmp_path / "rules.yml").write_text(
+        yaml.safe_dump(_monitoring.alert_rules([yaml.safe_load(f.read_text()) for f in FILES], runbook="https://x"))
+    )
+    done = subprocess.run(
+        [str(PROMTOOL), "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -109,17 +109,28 @@ def test_certificates_by_openssl(tmp_path: Path) -> None:
         check=True, capture_output=True,
     )  # fmt: skip
     (tmp_path / "shop").symlink_to("placeholder-1")
-    samples = {(name, labels["certificate"]): value for name, labels, value in _collect.certificate_samples(_collect.certificate_dates(str(tmp_path)))}
+    samples = {
+        (name, labels["certificate"]): value
+        for name, labels, value in _collect.certificate_samples(_collect.certificate_dates(str(tmp_path)))
+    }
     assert samples["cert_placeholder", "shop"] == 1
-    assert samples["cert_not_after_timestamp_seconds", "shop"] - samples["cert_not_before_timestamp_seconds", "shop"] == 10 * 86400
+    assert (
+        samples["cert_not_after_timestamp_seconds", "shop"] - samples["cert_not_before_timestamp_seconds", "shop"] == 10 * 86400
+    )
     assert abs(samples["cert_not_before_timestamp_seconds", "shop"] - time.time()) < 60
     (tmp_path / "placeholder-1/fullchain.pem").write_text("nonsense")
-    assert ("cert_not_after_timestamp_seconds", {"certificate": "shop"}, 0.0) in _collect.certificate_samples(_collect.certificate_dates(str(tmp_path)))
+    assert ("cert_not_after_timestamp_seconds", {"certificate": "shop"}, 0.0) in _collect.certificate_samples(
+        _collect.certificate_dates(str(tmp_path))
+    )
 
 
 def test_failed_units() -> None:
     text = lines(_collect.unit_samples("a.service loaded failed failed A thing\nb.timer loaded failed failed B\n"))
-    assert text == ['kasaneha_failed_unit{unit="a.service"} 1', 'kasaneha_failed_unit{unit="b.timer"} 1', "kasaneha_failed_units 2"]
+    assert text == [
+        'kasaneha_failed_unit{unit="a.service"} 1',
+        'kasaneha_failed_unit{unit="b.timer"} 1',
+        "kasaneha_failed_units 2",
+    ]
     assert lines(_collect.unit_samples("")) == ["kasaneha_failed_units 0"]
 
 

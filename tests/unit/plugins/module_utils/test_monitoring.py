@@ -35,8 +35,21 @@ def test_jobs_from_groups() -> None:
     table = [
         {"name": "node", "at": ["app", "db", "edge"], "port": 9100},
         {"name": "redis", "at": "cache", "port": 9121},
-        {"name": "shop", "at": "app", "port": 1, "labels": {"colour": "blue"}, "addresses": {"a1": "127.0.0.1", "a2": "10.9.9.9"}},
-        {"name": "shop", "at": "app", "port": 2, "labels": {"colour": "green"}, "path": "/m", "addresses": {"a1": "127.0.0.1", "a2": "10.9.9.9"}},
+        {
+            "name": "shop",
+            "at": "app",
+            "port": 1,
+            "labels": {"colour": "blue"},
+            "addresses": {"a1": "127.0.0.1", "a2": "10.9.9.9"},
+        },
+        {
+            "name": "shop",
+            "at": "app",
+            "port": 2,
+            "labels": {"colour": "green"},
+            "path": "/m",
+            "addresses": {"a1": "127.0.0.1", "a2": "10.9.9.9"},
+        },
     ]
     jobs = {job["name"]: job for job in _monitoring.scrape_jobs(table, GROUPS, ADDRESSES)}
     assert set(jobs) == {"node", "shop"}
@@ -135,7 +148,12 @@ def test_debian_12_cannot_read_addresses_from_files() -> None:
 
 def target(job: str, health: str, instance: str = "a", **labels: str) -> dict[str, Any]:
     """A target as Prometheus shows it."""
-    return {"health": health, "labels": {"job": job, "instance": instance, **labels}, "scrapeUrl": "http://x/probe?target=y", "lastError": "refused"}
+    return {
+        "health": health,
+        "labels": {"job": job, "instance": instance, **labels},
+        "scrapeUrl": "http://x/probe?target=y",
+        "lastError": "refused",
+    }
 
 
 def test_targets() -> None:
@@ -143,13 +161,22 @@ def test_targets() -> None:
     assert _monitoring.target_problems([target("node", "up"), blue, green]) == []
     assert _monitoring.target_problems([target("node", "down"), blue]) == ["node of a (http://x/probe): refused"]
     # The colour of another host does not count for this one.
-    assert _monitoring.target_problems([blue, target("shop", "down", "b", colour="blue")]) == ["shop of b (http://x/probe): refused"]
+    assert _monitoring.target_problems([blue, target("shop", "down", "b", colour="blue")]) == [
+        "shop of b (http://x/probe): refused"
+    ]
     assert _monitoring.target_problems([]) == ["there are no targets"]
 
 
 def test_alerts_the_worst_first() -> None:
     def alert(name: str, severity: str, state: str = "firing") -> dict[str, Any]:
-        return {"state": state, "labels": {"alertname": name, "severity": severity}, "annotations": {"summary": "s"}, "activeAt": "2026-11-25T09:00:00.1Z"}
+        return {
+            "state": state,
+            "labels": {"alertname": name, "severity": severity},
+            "annotations": {"summary": "s"},
+            "activeAt": "2026-11-25T09:00:00.1Z",
+        }
 
-    lines = _monitoring.alert_lines([alert("B", "info"), alert("Watchdog", "none"), alert("A", "critical"), alert("C", "warning", "pending")])
+    lines = _monitoring.alert_lines(
+        [alert("B", "info"), alert("Watchdog", "none"), alert("A", "critical"), alert("C", "warning", "pending")]
+    )
     assert lines == ["critical A: s (since 2026-11-25T09:00:00Z)", "info B: s (since 2026-11-25T09:00:00Z)"]
