@@ -148,3 +148,14 @@ def test_the_page_is_behind_a_password_or_nowhere() -> None:
     assert "proxy_pass http://127.0.0.1:9090;" in shown
     hidden = render("nginx", "nginx.conf.j2", {**inventory("prod", GROUPS), "__nginx_tls": {"results": []}})
     assert "/monitoring" not in hidden
+
+
+def test_grafana_is_confined_and_knows_no_secret() -> None:
+    text = written("grafana.yml.j2", monitoring_grafana_password="CANARY-grafana-0123456789")
+    [service] = yaml.safe_load(text)["services"].values()
+    assert "CANARY" not in text and "ports" not in service and service["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+    assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["image"] == "grafana/grafana:13.2.2"
+    shown = render(
+        "nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, monitoring_grafana_enabled=True), "__nginx_tls": {"results": []}}
+    )
+    assert "location ^~ /grafana/ {" in shown and "location ^~ /monitoring/" not in shown

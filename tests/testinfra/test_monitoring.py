@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _grafana
 
 from .playbook import play
 
@@ -111,6 +112,20 @@ def test_every_metric_of_a_rule_and_of_the_page_exists(root, ask):
     missing = {name: where for name, where in wanted.items() if name not in known | SOMETIMES | recorded}
     assert missing == {}
     assert "redis_upp" not in known  # the negative control
+
+
+def test_every_panel_of_every_dashboard_shows_something(ask, browse):
+    for _ in range(5):
+        assert browse("/api/v1/info")[0] == 200
+    time.sleep(35)  # two scrapes
+    empty = []
+    for dashboard in _grafana.dashboards(yaml.safe_load((ROOT / "roles/monitoring/files/dashboards.yml").read_text())):
+        for panel in dashboard["panels"]:
+            expression = panel["targets"][0]["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*")
+            if not ask(f"query?query={quote(expression, safe='')}")["result"]:
+                empty.append(panel["title"])
+        assert ask(f"query?query={quote(dashboard['annotations']['list'][0]['expr'], safe='')}")["result"]
+    assert empty == ["Errors"]  # there were none
 
 
 def test_every_rule_can_be_evaluated(ask):
