@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What a shell happens to have set for other projects must not reach this one.
 unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
 
-.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup proof setup setup-dev
+.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-monitoring proof setup setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,10 @@ bench-edge: setup-dev ## requests/s and p99 through the edge, beside the first d
 
 bench-backup: setup-dev ## what a proven backup and its restore cost, beside the raw tools and the usual scripts
 	python benchmarks/backup.py
+
+bench-monitoring: setup-dev ## what it costs to watch: memory and processor
+	molecule converge -s monitoring
+	python benchmarks/monitoring.py
 
 proof: setup-dev ## the long proofs; results go to benchmarks/results
 	python benchmarks/converge.py
