@@ -40,6 +40,7 @@ def value(expression: str, tmp_path: Path, **changes: Any) -> Any:
     """What a variable of the role is in production."""
     role = tmp_path / "monitoring"
     (role / "templates").mkdir(parents=True)
+    changes = {"inventory_hostname": "server", **changes}
     for folder in ("defaults", "vars", "files"):
         (role / folder).symlink_to(ROLES / "monitoring" / folder)
     (role / "templates/x.j2").write_text("{{ " + expression + " | to_json }}")
@@ -148,6 +149,51 @@ def test_the_page_is_behind_a_password_or_nowhere() -> None:
     assert "proxy_pass http://127.0.0.1:9090;" in shown
     hidden = render("nginx", "nginx.conf.j2", {**inventory("prod", GROUPS), "__nginx_tls": {"results": []}})
     assert "/monitoring" not in hidden
+
+
+HOSTS = {"e1": "10.0.0.1", "a1": "10.0.0.2", "a2": "10.0.0.3", "d1": "10.0.0.4", "m1": "10.0.0.5"}
+SPREAD = {
+    "edge": ["e1"],
+    "app": ["a1", "a2"],
+    "db": ["d1"],
+    "cache": ["d1"],
+    "backup": ["d1"],
+    "monitoring": ["m1"],
+    "all": [*HOSTS],
+}
+
+
+def spread(host: str, expression: str, tmp_path: Path) -> Any:
+    """What a variable is on one host of five."""
+    mine = [group for group, hosts in SPREAD.items() if host in hosts and group != "all"]
+    hostvars = {name: {"private_address": at, "monitoring_address": at, "app_bind_address": at} for name, at in HOSTS.items()}
+    changes = {
+        "groups": SPREAD,
+        "hostvars": hostvars,
+        "private_address": HOSTS[host],
+        "inventory_hostname": host,
+        "group_names": mine,
+    }
+    return value(expression, tmp_path / host, **changes)
+
+
+def test_every_host_is_watched_and_lets_the_monitoring_host_in_alone(tmp_path: Path) -> None:
+    jobs = {job["name"]: [target["address"] for target in job["targets"]] for job in spread("m1", "monitoring_jobs", tmp_path)}
+    assert jobs["node"] == [f"{HOSTS[host]}:9100" for host in ("e1", "a1", "a2", "d1", "m1")]
+    assert (jobs["postgres"], jobs["redis"], jobs["nginx"]) == (["10.0.0.4:9187"], ["10.0.0.4:9121"], ["10.0.0.1:9113"])
+    assert jobs["kasaneha-backend"] == ["10.0.0.2:18080", "10.0.0.3:18080", "10.0.0.2:18180", "10.0.0.3:18180"]
+    opened = {host: {rule["port"]: rule["from"] for rule in spread(host, "firewall_rules", tmp_path / "rules")} for host in HOSTS}
+    monitor, edge = [HOSTS["m1"]], [HOSTS["e1"]]
+    assert opened["d1"] == {
+        5432: ["10.0.0.2", "10.0.0.3"],
+        6379: ["10.0.0.2", "10.0.0.3"],
+        9100: monitor,
+        9187: monitor,
+        9121: monitor,
+    }
+    assert opened["a1"] == {18080: edge + monitor, 18180: edge + monitor, 18081: edge, 18181: edge, 9100: monitor}
+    assert opened["e1"] == {80: ["any"], 443: ["any"], 9100: monitor, 9113: monitor}
+    assert opened["m1"] == {9090: edge, 3000: []}  # nobody asks for Grafana where there is none
 
 
 def test_grafana_is_confined_and_knows_no_secret() -> None:

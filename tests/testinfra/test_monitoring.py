@@ -134,6 +134,13 @@ def test_every_rule_can_be_evaluated(ask):
     assert len([rule for group in groups for rule in group["rules"] if rule["type"] == "alerting"]) == 56
 
 
+def test_who_would_be_told(root):
+    route = "amtool config routes test --config.file=/etc/prometheus/alertmanager.yml alertname={} severity={}"
+    for alert, severity, told in (("RedisDown", "critical", "hook,mail"), ("DiskAlmostFull", "warning", "hook"),
+                                  ("RebootRequired", "info", "nobody"), ("Watchdog", "none", "heartbeat")):  # fmt: skip
+        assert root(route.format(alert, severity)).strip() == told
+
+
 def test_only_watchdog_fires_and_the_outside_hears_it(ask, received):
     assert firing(ask) == ["Watchdog"]
     beats = wait(lambda: [entry for entry in received() if entry["kind"] == "heartbeat"], 90, "a heartbeat")
