@@ -19,7 +19,7 @@ UNITS += " prometheus-redis-exporter prometheus-nginx-exporter"
 PROCESSES = f"""for unit in {UNITS}; do pid=$(systemctl show -P MainPID $unit)
 echo $unit $(awk '/^VmRSS/ {{print $2}}' /proc/$pid/status) $(awk '{{print $14 + $15}}' /proc/$pid/stat); done"""
 COLLECTOR = """TIMEFORMAT='%U %S'
-for i in 1 2 3 4 5; do time python3 -I /usr/local/sbin/kasaneha-metrics /etc/default/kasaneha-metrics; done 2>&1 | grep '^[0-9]'"""
+for i in 1 2 3 4 5; do time python3 -I /usr/local/lib/kasaneha-metrics.py /etc/default/kasaneha-metrics; done 2>&1 | grep '^[0-9]'"""
 EACH_MINUTE = 2  # runs of the collector
 
 

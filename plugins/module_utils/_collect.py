@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
 """What no packaged exporter tells: containers, the release, the colour that is served, certificates, failed units.

@@ -205,3 +205,21 @@ def test_grafana_is_confined_and_knows_no_secret() -> None:
         "nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, monitoring_grafana_enabled=True), "__nginx_tls": {"results": []}}
     )
     assert "location ^~ /grafana/ {" in shown and "location ^~ /monitoring/" not in shown
+
+
+@needs_tools
+def test_prometheus_can_read_the_panels(tmp_path: Path) -> None:
+    def check(expressions: list[str]) -> int:
+        rules = [
+            {"record": f"panel{number}", "expr": text.replace("$__rate_interval", "5m")}
+            for number, text in enumerate(expressions)
+        ]
+        (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+        return subprocess.run(
+            [str(PROMTOOL), "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, check=False
+        ).returncode
+
+    panels = [panel for dashboard in value("_monitoring_dashboards", tmp_path) for panel in dashboard["panels"]]
+    expressions = [panel["targets"][0]["expr"] for panel in panels]
+    assert len(expressions) > 20 and check(expressions) == 0
+    assert check([*expressions, "rate(x)"]) != 0  # the negative control
