@@ -90,7 +90,7 @@ def test_every_target_answers(ask):
 
 def test_nothing_listens_outside(root):
     ports = ("9090", "9093", "9094", "9100", "9113", "9115", "9121", "9187")
-    listening = [line.split()[3] for line in root("ss -Hltun4; ss -Hltun6").splitlines()]
+    listening = [line.split()[4] for line in root("ss -Hltun").splitlines()]
     addresses = [address for address in listening if address.rsplit(":", 1)[-1] in ports]
     assert len(addresses) == 7 and all(address.startswith("127.0.0.1:") for address in addresses), addresses
 
@@ -199,24 +199,27 @@ def test_the_page(browse, secrets):
     assert browse("/metrics")[0] == 404
 
 
-def test_a_rule_that_is_none_is_refused_and_the_old_ones_stay(root, ask):
-    before = root("md5sum /etc/prometheus/rules/*")
-    rules = [{"name": "mine", "rules": [{"alert": "Mine", "expr": "up ==", "labels": {"severity": "info"}}]}]
-    done = play("site.yml", "--tags", "monitoring", monitoring_extra_rules=rules)
-    said = " ".join(done.stdout.split())
-    assert done.returncode != 0 and "monitoring_extra_rules: " in said and "parse error" in said, done.stdout[-2000:]
+def test_bad_input_is_refused_in_one_message_and_the_old_rules_go_on(root, ask):
+    before = root("md5sum /etc/prometheus/rules/* /etc/prometheus/*.yml")
     wrong = {
+        "monitoring_extra_rules": [
+            {"name": "mine", "rules": [{"alert": "Mine", "expr": "up ==", "labels": {"severity": "info"}}]}
+        ],
         "monitoring_receivers": [{"name": "hook", "webhook": "", "severities": ["loud"]}],
         "monitoring_retention_size": "900TB",
     }
-    said = " ".join(play("playbooks/preflight.yml", **wrong).stdout.split())
+    done = play("playbooks/preflight.yml", **wrong)
+    said = " ".join(done.stdout.split())
     for sentence in (
+        "monitoring_extra_rules: /dev/stdin",
+        "parse error",
         "monitoring_receivers[hook].webhook: is not set",
         "'loud' is none of critical, warning, info",
         "900TB and a fifth more do not fit",
     ):
         assert sentence in said, said[-2000:]
-    assert root("md5sum /etc/prometheus/rules/*") == before and firing(ask) == ["Watchdog"]
+    assert done.returncode != 0 and " changed=0 " in done.stdout
+    assert root("md5sum /etc/prometheus/rules/* /etc/prometheus/*.yml") == before and firing(ask) == ["Watchdog"]
 
 
 def test_status_and_verify_ask_it():
