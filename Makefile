@@ -8,7 +8,7 @@ unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
 # Ansible forks a process for each task: without compiled plugins every one of them compiles anew (a deploy: 34 s became 47 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-logs lab-efk proof setup setup-dev
+.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-logs bench-monitoring lab-efk proof setup setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,10 @@ bench-logs: setup-dev ## lines/s, memory and disk of the way of a line into the 
 
 lab-efk: setup-dev ## Fluentd, Elasticsearch and Kibana for real, on a server of yours that can get their images: EFK_INVENTORY=inventories/staging
 	lab/efk.sh $(EFK_INVENTORY)
+
+bench-monitoring: setup-dev ## what it costs to watch: memory and processor
+	molecule converge -s monitoring
+	python benchmarks/monitoring.py
 
 proof: setup-dev ## the long proofs; results go to benchmarks/results
 	python benchmarks/converge.py
