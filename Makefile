@@ -8,7 +8,7 @@ unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
 # Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup proof setup setup-dev
+.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-logs bench-monitoring lab-efk proof setup setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,12 +49,23 @@ bench-edge: setup-dev ## requests/s and p99 through the edge, beside the first d
 bench-backup: setup-dev ## what a proven backup and its restore cost, beside the raw tools and the usual scripts
 	python benchmarks/backup.py
 
+bench-logs: setup-dev ## lines/s, memory and disk of the way of a line into the journal
+	python benchmarks/logs.py
+
+lab-efk: setup-dev ## Fluentd, Elasticsearch and Kibana for real, on a server of yours that can get their images: EFK_INVENTORY=inventories/staging
+	lab/efk.sh $(EFK_INVENTORY)
+
+bench-monitoring: setup-dev ## what it costs to watch: memory and processor
+	molecule converge -s monitoring
+	python benchmarks/monitoring.py
+
 proof: setup-dev ## the long proofs; results go to benchmarks/results
 	python benchmarks/converge.py
 	python benchmarks/deploy.py
 	python benchmarks/kills.py
 	python benchmarks/edge.py
 	python benchmarks/backup.py
+	python benchmarks/logs.py
 	BACKUP_KILLS=25 BACKUP_ROUNDS=20 tests/run.sh backups
 
 setup:

@@ -41,6 +41,21 @@ if [ ${#missing[@]} -gt 0 ]; then
     { tail -20 .cache/apt.log >&2; die "apt-get could not install ${missing[*]} (see .cache/apt.log)"; }
 fi
 
+# The programs that judge alerts, without the daemons that their packages would start.
+tools=.cache/prometheus
+if [ "${1:-}" = dev ] && [ ! -x "$tools/usr/bin/promtool" ] && command -v apt-get >/dev/null; then
+  say "setup: promtool and amtool in $tools"
+  mkdir -p "$tools"
+  if (cd "$tools" && { [ ${#as_root[@]} -eq 0 ] || "${as_root[@]}" apt-get update -qq; } &&
+    apt-get download -qq prometheus prometheus-alertmanager >/dev/null 2>&1 &&
+    { ! apt-cache show promtool >/dev/null 2>&1 || apt-get download -qq promtool >/dev/null 2>&1; }); then
+    for package in "$tools"/*.deb; do dpkg-deb --extract "$package" "$tools"; done
+    find "$tools" ! -type d ! -path '*/bin/promtool' ! -path '*/bin/amtool' -delete # the rest is 200 MB
+  else
+    say "setup: they cannot be had here; the tests that need them are skipped"
+  fi
+fi
+
 # --- Docker Engine ------------------------------------------------------------------------------
 if ! docker info >/dev/null 2>&1; then
   [ ${#as_root[@]} -gt 0 ] || die "Docker does not answer and this user may not start it. Start Docker and add yourself to the group 'docker', or run this as root."

@@ -87,10 +87,20 @@ def access_rules(
     return rules
 
 
-def service_access(services: Any) -> list[dict[str, Any]]:
-    """What containers of ``app_services`` publish, each port for the edges alone. Wrong types are the app role's to report."""
+def service_access(services: Any, also: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """What containers of ``app_services`` publish, each port for the edges alone. Wrong types are the app role's to report.
+
+    :param also: service -> another group that asks it.
+    """
+    more = also or {}
     return [
-        {"name": f"{name} {colour}", "at": "app", "port": port, "from": "edge", "container": True}
+        {
+            "name": f"{name} {colour}",
+            "at": "app",
+            "port": port,
+            "from": ["edge", more[name]] if name in more else "edge",
+            "container": True,
+        }
         for name, service in (services if isinstance(services, Mapping) else {}).items()
         if isinstance(service, Mapping) and isinstance(service.get("publish"), Mapping)
         for colour, port in service["publish"].items()

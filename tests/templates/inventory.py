@@ -30,4 +30,7 @@ def inventory(
     hostvars = {f"app{number}": {"app_bind_address": address} for number, address in enumerate(app_addresses)}
     groups = {"app": list(hostvars), "db": ["db1"], "cache": ["db1"], "edge": ["server"]}
     hostvars["server"] = {}
+    if "monitoring" in group_names:  # one host for everything
+        groups = {**dict.fromkeys(groups, ["server"]), "monitoring": ["server"], "backup": ["server"], "all": ["server"]}
+        hostvars = {"server": {"app_bind_address": "127.0.0.1", "monitoring_address": "127.0.0.1"}}
     return {**variables, **SECRETS, "group_names": list(group_names), "groups": groups, "hostvars": hostvars, **overrides}

@@ -1,0 +1,73 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Install the command that collects and searches logs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: logs_command
+author: The kasaneha.deploy maintainers (@kasaneha)
+version_added: 0.1.0
+short_description: Install the command that collects and searches logs
+description:
+  - Writes one executable file, a zip archive with the collector and the search. It needs Python 3.9 and nothing else.
+options:
+  path:
+    description: Where to put it; its name has to be C(<app>-logs), which tells it whose C(/etc/<app>/logs.json) to read.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    description: Says whether the file would be written.
+    support: full
+  diff_mode:
+    description: Names the file that would be written.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Install the command
+  kasaneha.deploy.logs_command:
+    path: /usr/local/sbin/kasaneha-logs
+"""
+
+RETURN = r"""
+path:
+  description: The file.
+  returned: always
+  type: str
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _logs_archive
+
+
+def main() -> None:
+    """Write it, if it is another one."""
+    module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
+    path = Path(module.params["path"])
+    wanted = _logs_archive.archive()
+    before = path.read_bytes() if path.is_file() else b""
+    changed = before != wanted or path.stat().st_mode & 0o777 != 0o755
+    if changed and not module.check_mode:
+        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(wanted)
+        module.atomic_move(temporary, str(path))
+        path.chmod(0o755)  # noqa: S103 - a command is for everybody to see; the configuration that it reads is not
+    shown = {
+        "before": "there\n" if before else "",
+        "after": "there, of this version\n",
+        "before_header": str(path),
+        "after_header": str(path),
+    }
+    module.exit_json(changed=changed, path=str(path), **({"diff": shown} if module._diff and changed else {}))
+
+
+if __name__ == "__main__":
+    main()

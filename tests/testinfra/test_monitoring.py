@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything is watched, and alerts reach people: real services stop, and real receivers hear of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _grafana
+
+from .playbook import play
+
+ROOT = Path(__file__).parent.parent.parent
+API = "http://127.0.0.1:9090/monitoring/api/v1"
+# Metrics that appear with what they are about.
+SOMETIMES = {
+    "kasaneha_failed_unit",  # nothing has failed
+    "kasaneha_backup_missing_copies",  # there is no remote
+}
+WORDS = set(
+    "and or unless on ignoring by without group_left group_right bool offset scalar vector time sum min max avg count absent rate increase".split()
+)
+WORDS |= set("histogram_quantile quantile_over_time min_over_time predict_linear sort_desc Inf NaN".split())
+
+
+@pytest.fixture(scope="module")
+def ask(root) -> Callable[[str], Any]:
+    """Ask Prometheus on the server."""
+    return lambda path: json.loads(root(f"curl -sSf '{API}/{path}'"))["data"]
+
+
+@pytest.fixture(scope="module")
+def received(root) -> Callable[[], list[dict[str, Any]]]:
+    """All that the receivers got so far."""
+    return lambda: [json.loads(line) for line in root("cat /var/lib/received.jsonl").splitlines()]
+
+
+def wait(condition: Callable[[], Any], seconds: int, what: str) -> Any:
+    """Wait until something is true; its value."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(2)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def firing(ask: Callable[[str], Any]) -> list[str]:
+    """Names of the alerts that fire."""
+    return sorted(alert["labels"]["alertname"] for alert in ask("alerts")["alerts"] if alert["state"] == "firing")
+
+
+def metrics(expression: str) -> set[str]:
+    """The metrics that an expression names."""
+    text = re.sub(r"'[^']*'|\"[^\"]*\"", "", expression)
+    text = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(by|without|on|ignoring|group_left|group_right) *\([^)]*\)", " ", text)
+    names = re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?! *\()\b", text)
+    return {
+        name
+        for name in names
+        if name not in WORDS and not re.search(rf"\b{name} *\(", text) and not re.fullmatch(r"[smhdwy]", name)
+    }
+
+
+def page_expressions() -> Iterator[str]:
+    """Every expression of the page, with this host's labels in the place of the page's own."""
+    text = (ROOT / "roles/monitoring/files/console/overview.html").read_text()
+    for found in re.findall(r'"((?:[^"\\]|\\.)*)"', text):
+        if re.search(r"kasaneha_|node_|pg_|redis_|nginx_|http_|gemini_|\bup\b", found):
+            yield found.replace("%s", "{x}")
+
+
+def test_every_target_answers(ask):
+    targets = ask("targets?state=active")["activeTargets"]
+    down = [(target["labels"]["job"], target["labels"].get("colour", "")) for target in targets if target["health"] != "up"]
+    assert down == [("kasaneha-backend", "green")]  # put aside
+    assert {target["labels"]["job"] for target in targets} == {
+        "prometheus", "alertmanager", "node", "postgres", "redis", "nginx", "kasaneha-backend", "site"}  # fmt: skip
+
+
+def test_nothing_listens_outside(root):
+    ports = ("9090", "9093", "9094", "9100", "9113", "9115", "9121", "9187")
+    listening = [line.split()[4] for line in root("ss -Hltun").splitlines()]
+    addresses = [address for address in listening if address.rsplit(":", 1)[-1] in ports]
+    assert len(addresses) == 7 and all(address.startswith("127.0.0.1:") for address in addresses), addresses
+
+
+def test_every_metric_of_a_rule_and_of_the_page_exists(root, ask):
+    root("systemctl start kasaneha-backup-drill kasaneha-metrics")
+    wait(
+        lambda: ask(f"query?query={quote('kasaneha_restore_test_last_success_timestamp_seconds')}")["result"],
+        60,
+        "the drill is known",
+    )
+    known = set(ask("label/__name__/values"))
+    wanted: dict[str, str] = {}
+    for file in sorted((ROOT / "roles/monitoring/files/alerts").glob("*.yml")):
+        for rule in (rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]):
+            wanted |= dict.fromkeys(metrics(rule["expr"]), rule.get("alert", rule.get("record")))
+    assert len(wanted) > 50 and "redis_up" in wanted and "kasaneha:errors:ratio_rate1h" in wanted
+    wanted |= {name: "the page" for expression in page_expressions() for name in metrics(expression)}
+    recorded = {name for name in wanted if ":errors:" in name}  # without an error there is no number of them
+    missing = {name: where for name, where in wanted.items() if name not in known | SOMETIMES | recorded}
+    assert missing == {}
+    assert "redis_upp" not in known  # the negative control
+
+
+def test_every_panel_of_every_dashboard_shows_something(ask, browse):
+    for _ in range(5):
+        assert browse("/api/v1/info")[0] == 200
+    time.sleep(35)  # two scrapes
+    empty = []
+    for dashboard in _grafana.dashboards(yaml.safe_load((ROOT / "roles/monitoring/files/dashboards.yml").read_text())):
+        for panel in dashboard["panels"]:
+            expression = panel["targets"][0]["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*")
+            if not ask(f"query?query={quote(expression, safe='')}")["result"]:
+                empty.append(panel["title"])
+        assert ask(f"query?query={quote(dashboard['annotations']['list'][0]['expr'], safe='')}")["result"]
+    assert empty == ["Errors"]  # there were none
+
+
+def test_every_rule_can_be_evaluated(ask):
+    groups = ask("rules")["groups"]
+    assert [rule for group in groups for rule in group["rules"] if rule["health"] == "err"] == []
+    assert len([rule for group in groups for rule in group["rules"] if rule["type"] == "alerting"]) == 56
+
+
+def test_who_would_be_told(root):
+    route = "amtool config routes test --config.file=/etc/prometheus/alertmanager.yml alertname={} severity={}"
+    for alert, severity, told in (("RedisDown", "critical", "hook,mail"), ("DiskAlmostFull", "warning", "hook"),
+                                  ("RebootRequired", "info", "nobody"), ("Watchdog", "none", "heartbeat")):  # fmt: skip
+        assert root(route.format(alert, severity)).strip() == told
+
+
+def test_only_watchdog_fires_and_the_outside_hears_it(ask, received):
+    assert firing(ask) == ["Watchdog"]
+    beats = wait(lambda: [entry for entry in received() if entry["kind"] == "heartbeat"], 90, "a heartbeat")
+    assert beats[0]["alerts"][0]["alertname"] == "Watchdog"
+    assert [entry for entry in received() if entry["kind"] != "heartbeat"] == []
+
+
+def test_secrets_are_their_owners(root, secrets):
+    assert root("stat -c '%a %U %G' /etc/prometheus/secrets/* | sort -u").strip() == "640 root prometheus"
+    assert (
+        root("stat -c '%a %U' /etc/default/prometheus-postgres-exporter /etc/default/prometheus-redis-exporter | sort -u").strip()
+        == "600 root"
+    )
+    token = secrets["monitoring_token"]
+    password = root("sed -n 's/^DATA_SOURCE_PASS=//p' /etc/default/prometheus-postgres-exporter").strip()
+    assert len(password) == 64
+    seen = root(
+        "ps axww -o args; journalctl --no-pager; systemctl show 'prometheus*'; find /etc/prometheus -perm -o=r -type f -exec cat {} +"
+    )
+    seen += root("docker inspect kasaneha-redis kasaneha-postgres; docker exec kasaneha-redis cat /etc/redis/redis.conf")
+    assert token not in seen and password not in seen
+    assert token in root("cat /etc/prometheus/secrets/*")  # the negative control
+
+
+def test_the_exporters_may_look_at_statistics_alone(root):
+    login = "PGPASSWORD=$(sed -n s/^DATA_SOURCE_PASS=//p /etc/default/prometheus-postgres-exporter)"
+    psql = "docker exec -e PGPASSWORD kasaneha-postgres psql -h 127.0.0.1 -U metrics -XqAt -d kasaneha_db -c"
+    assert root(f"export {login}; {psql} 'SELECT count(*) > 0 FROM pg_stat_activity'").strip() == "t"
+    assert "permission denied" in root(f"export {login}; {psql} 'SELECT * FROM users' 2>&1 || true")
+    assert "permission denied" in root(f"export {login}; {psql} 'CREATE TABLE public.x (y int)' 2>&1 || true")
+    redis = ("export REDISCLI_AUTH=$(sed -n s/^REDIS_PASSWORD=//p /etc/default/prometheus-redis-exporter);"
+             " docker exec -e REDISCLI_AUTH kasaneha-redis redis-cli --user metrics")  # fmt: skip
+    assert "redis_version" in root(f"{redis} INFO server")
+    for command in ("GET kasaneha:visits", "SET x y", "FLUSHALL", "CONFIG SET maxmemory 1", "KEYS '*'"):
+        assert "NOPERM" in root(f"{redis} {command} 2>&1"), command
+
+
+def test_the_page(browse, secrets):
+    path = "/monitoring/consoles/overview.html"
+    assert browse(path)[0] == 401 and browse("/monitoring/api/v1/query?query=up")[0] == 401
+    assert browse(path, "--user", "operator:wrong")[0] == 401
+    login = ("--user", f"operator:{secrets['monitoring_page']}")
+    status, headers, body = browse(path, *login)
+    assert status == 200 and "All is well" in body and "<b>v1.0.0</b> (blue)" in body, body[:800]
+    assert headers["content-security-policy"].count("default-src 'self'") == 1 and "<script" not in body and "style=" not in body
+    for words in ("kasaneha-postgres", "newest proven backup of kasaneha", "last restore on trial", "a placeholder", "put aside"):
+        assert words in body or words == "put aside", words
+    assert body.count("<rect") > 10
+    numbers = re.findall(r'<h3>(.+?)</h3>\s*<p class="number">(.+?)</p>', body)
+    assert len(numbers) == 10 and not [
+        title for title, number in numbers if number == "–" and title not in ("Errors", "Slowest of twenty")
+    ], numbers
+    assert browse("/monitoring/user/page.css", *login)[1]["content-type"].startswith("text/css")
+    assert browse("/monitoring/", *login)[1]["location"].endswith(path)
+    assert browse("/metrics")[0] == 404
+
+
+def test_bad_input_is_refused_in_one_message_and_the_old_rules_go_on(root, ask):
+    before = root("md5sum /etc/prometheus/rules/* /etc/prometheus/*.yml")
+    wrong = {
+        "monitoring_extra_rules": [
+            {"name": "mine", "rules": [{"alert": "Mine", "expr": "up ==", "labels": {"severity": "info"}}]}
+        ],
+        "monitoring_receivers": [{"name": "hook", "webhook": "", "severities": ["loud"]}],
+        "monitoring_retention_size": "900TB",
+    }
+    done = play("playbooks/preflight.yml", **wrong)
+    said = " ".join(done.stdout.split())
+    for sentence in (
+        "monitoring_extra_rules: /dev/stdin",
+        "parse error",
+        "monitoring_receivers[hook].webhook: is not set",
+        "'loud' is none of critical, warning, info",
+        "900TB and a fifth more do not fit",
+    ):
+        assert sentence in said, said[-2000:]
+    assert done.returncode != 0 and " changed=0 " in done.stdout
+    assert root("md5sum /etc/prometheus/rules/* /etc/prometheus/*.yml") == before and firing(ask) == ["Watchdog"]
+
+
+def test_status_and_verify_ask_it():
+    assert "alerts: none" in play("playbooks/status.yml").stdout
+    done = play("playbooks/verify.yml", verify_roles=[{"role": "monitoring", "needed": True}])
+    assert done.returncode == 0 and "8 passed, 0 FAILED, 0 skipped" in " ".join(done.stdout.split()), done.stdout[-2000:]
+
+
+# Container -> the one alert of which people hear; what follows from it is held back.
+OUTAGES = {"kasaneha-redis": "RedisDown", "kasaneha-backend-blue": "BackendDown", "kasaneha-postgres": "PostgresDown"}
+ALL = os.environ.get("MONITORING_OUTAGES") == "all"  # make proof
+
+
+def squat(root: Callable[[str], str], container: str) -> str:
+    """Take the address of a container that has stopped, so that it comes back with another one; the address."""
+    show = f"docker inspect -f '{{{{(index .NetworkSettings.Networks \"kasaneha-data\").IPAddress}}}}' {container}"
+    address = root(show).strip()
+    root(f"docker stop {container}")
+    image = root(f"docker inspect -f '{{{{.Config.Image}}}}' {container}").strip()
+    for _ in range(20):  # Docker gives the next free one
+        name = root(f"docker run -d --network kasaneha-data --label squatter --entrypoint sleep {image} 900").strip()
+        if root(show.replace(container, name)).strip() == address:
+            return address
+    raise AssertionError(f"nobody got {address}")
+
+
+@pytest.mark.parametrize("container", OUTAGES if ALL else ["kasaneha-redis"])
+def test_people_hear_of_an_outage_and_of_its_end(container, root, received):
+    alert, began = OUTAGES[container], time.time()
+    address = squat(root, container)
+
+    def told(kind: str, status: str) -> list[dict[str, Any]]:
+        def matches(entry: dict[str, Any]) -> bool:
+            if entry["kind"] == "mail":
+                return f"[{status.upper()}" in entry["subject"] and alert in entry["subject"]
+            return entry["status"] == status and [one["alertname"] for one in entry.get("alerts", [])] == [alert]
+
+        return [entry for entry in received() if entry["kind"] == kind and entry["at"] > began and matches(entry)]
+
+    for kind in ("webhook", "mail"):
+        [message] = wait(lambda kind=kind: told(kind, "firing"), 180, f"{alert} by {kind}")
+        assert message["at"] - began < 180
+    assert "#" + alert.lower() in told("webhook", "firing")[0]["annotations"][0]["runbook"]
+    assert f"alert: critical {alert}" in play("playbooks/status.yml").stdout
+    root(f"docker start {container}")
+    for kind in ("webhook", "mail"):
+        wait(lambda kind=kind: told(kind, "resolved"), 180, f"its end by {kind}")
+    heard = {
+        one["alertname"] for entry in received() if entry["kind"] == "webhook" and entry["at"] > began for one in entry["alerts"]
+    }
+    assert heard == {alert}
+    assert len(told("webhook", "firing")) == len(told("mail", "firing")) == 1  # one message each
+    show = f"docker inspect -f '{{{{(index .NetworkSettings.Networks \"kasaneha-data\").IPAddress}}}}' {container}"
+    assert root(show).strip() != address  # and the exporter has followed it
+    root("docker ps --quiet --filter label=squatter | xargs docker rm --force")
+
+
+def test_after_a_reboot_all_of_it_is_back_and_nothing_is_stale(root, ask, received, variables):
+    began = time.time()
+    subprocess.run(["docker", "restart", "--timeout", "30", "kasaneha-lab-molecule-monitoring"], check=True, capture_output=True)
+
+    def answers() -> bool:
+        try:
+            targets = ask("targets?state=active")["activeTargets"]
+        except Exception:
+            return False
+        return len(targets) == 10 and [target["labels"].get("colour") for target in targets if target["health"] != "up"] == [
+            "green"
+        ]
+
+    wait(answers, 150, "every target answers")
+    assert root("systemctl --failed --no-legend --plain").strip() == ""
+    wait(lambda: [entry for entry in received() if entry["kind"] == "heartbeat" and entry["at"] > began], 120, "a heartbeat")
+    assert firing(ask) == ["Watchdog"]

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every alert by Prometheus' own engine: quiet while all is well, firing when its reason lasts, and taken back afterwards."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from alert_cases import CASES, IDLE
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _monitoring
+from promtool import PROMTOOL
+
+ROOT = Path(__file__).parent.parent.parent
+FILES = sorted((ROOT / "roles/monitoring/files/alerts").glob("*.yml"))
+PAGES = (ROOT / "docs/alerts.md").read_text()
+BEFORE, AFTER = 40, 40  # steps in which all is well
+
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool here: lab/setup.sh dev brings it")
+
+
+def rules() -> dict[str, Any]:
+    """All of our rules, as the role makes them."""
+    return _monitoring.alert_rules([yaml.safe_load(file.read_text()) for file in FILES])
+
+
+def alerts() -> Iterator[dict[str, Any]]:
+    """Every rule that fires."""
+    yield from (rule for group in rules()["groups"] for rule in group["rules"] if "alert" in rule)
+
+
+def bare(only: set[str]) -> dict[str, Any]:
+    """The alerts that are asked for and what is recorded for them, without words: promtool compares those too, and they are judged elsewhere."""
+    return {
+        "groups": [
+            {
+                "name": group["name"],
+                "rules": [
+                    {key: value for key, value in rule.items() if key != "annotations"}
+                    for rule in group["rules"]
+                    if rule.get("alert") in only or ("record" in rule and any("ErrorBudget" in name for name in only))
+                ],
+            }
+            for group in rules()["groups"]
+        ]
+    }
+
+
+def values(good: Any, bad: Any, minutes: int, step: int) -> str:
+    """The samples of a series: good, bad, good. A number stays, ("rate", r) grows by r a minute, "now" is the time, None is none."""
+    samples, last = [], 0.0
+    for index in range(BEFORE + minutes // step + AFTER):
+        value = bad if BEFORE <= index < BEFORE + minutes // step else good
+        if isinstance(value, tuple):
+            last += value[1] * step
+        elif value == "now":
+            last = index * step * 60
+        elif value is not None:
+            last = value
+        samples.append("_" if value is None else f"{last:g}" if abs(last) < 1e5 else f"{last:.0f}")
+    return " ".join(samples)
+
+
+def promtool_case(name: str, case: dict[str, Any]) -> dict[str, Any]:
+    """One case as promtool reads it."""
+    minutes, step = case["minutes"], case.get("step", 1)
+    end = (BEFORE + minutes // step) * step
+    severity = next(rule["labels"] for rule in alerts() if rule["alert"] == name)
+    firing = [{"exp_labels": {**severity, **labels}} for labels in case["fires"]]
+    series = [
+        {"series": series, "values": values(*(both if isinstance(both, list) else [both, both]), minutes, step)}
+        for series, both in case["series"].items()
+    ]
+    moments = [(BEFORE * step - step, []), (end - step, firing), (end + AFTER * step - step, [])]
+    return {
+        "interval": f"{step}m",
+        "input_series": series,
+        "alert_rule_test": [{"eval_time": f"{at}m", "alertname": name, "exp_alerts": expected} for at, expected in moments],
+    }
+
+
+def run(cases: dict[str, list[dict[str, Any]]], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Let promtool judge cases of alerts: all in one process, each with no more rules than it needs."""
+    for name, tests in cases.items():
+        only = {check["alertname"] for test in tests for check in test["alert_rule_test"]}
+        (folder / f"{name}.rules.yml").write_text(yaml.safe_dump(bare(only)))
+        content = {"rule_files": [f"{name}.rules.yml"], "evaluation_interval": tests[0]["interval"], "tests": tests}
+        content["group_eval_order"] = [group["name"] for group in bare(only)["groups"]]
+        (folder / f"{name}.yml").write_text(yaml.safe_dump(content))
+    command = [str(PROMTOOL), "test", "rules", *(f"{name}.yml" for name in cases)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_every_alert_has_a_case_and_a_page() -> None:
+    names = [rule["alert"] for rule in alerts()]
+    assert len(names) == len(set(names))
+    assert set(names) == set(CASES)
+    assert re.findall(r"^## (\S+)$", PAGES, re.MULTILINE) == sorted(names)
+
+
+def test_every_alert_says_what_and_how_bad() -> None:
+    for rule in alerts():
+        assert rule["labels"]["severity"] in (*_monitoring.SEVERITIES, "none"), rule["alert"]
+        assert set(rule["annotations"]) == {"summary", "description"}, rule["alert"]
+        assert rule["annotations"]["summary"][-1] != ".", rule["alert"]
+
+
+def test_a_metric_that_can_vanish_is_missed() -> None:
+    """An age cannot grow once its metric is gone."""
+    text = " ".join(rule["expr"] for rule in alerts())
+    for metric in re.findall(r"time\(\) - (kasaneha_\w+)", text):
+        assert f"absent({metric})" in text, metric
+
+
+def test_nothing_that_means_something_else_in_prometheus_3() -> None:
+    """`le` is a number with a fraction there, and a few functions have other names."""
+    for group in rules()["groups"]:
+        for rule in group["rules"]:
+            assert not re.search(r'le="\d+"|holt_winters|\[(\d+\w):\1\]', rule["expr"]), rule["expr"]
+
+
+@needs_promtool
+def test_promtool_takes_the_rules(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text(
+        yaml.safe_dump(_monitoring.alert_rules([yaml.safe_load(f.read_text()) for f in FILES], runbook="https://x"))
+    )
+    done = subprocess.run(
+        [str(PROMTOOL), "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_alerts_fire_when_they_should_and_stop(tmp_path: Path) -> None:
+    done = run({name: [promtool_case(name, case)] for name, case in CASES.items() if name != "Watchdog"}, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_a_case_that_expects_nonsense_fails(tmp_path: Path) -> None:
+    """The negative control: an alert that does not fire is noticed, and one that nobody expects."""
+    case = CASES["RedisDown"]
+    silent = promtool_case("RedisDown", {**case, "series": dict.fromkeys(case["series"], 1)})
+    assert run({"silent": [silent]}, tmp_path).returncode != 0
+    assert run({"loud": [promtool_case("RedisDown", {**case, "fires": []})]}, tmp_path).returncode != 0
+
+
+@needs_promtool
+def test_an_idle_site_is_silent(tmp_path: Path) -> None:
+    """All is well and nobody comes: only Watchdog fires, for hours."""
+    series = [{"series": name, "values": values(good, good, 600, 5)} for name, good in IDLE.items()]
+    checks = [
+        {"eval_time": f"{at}m", "alertname": rule["alert"], "exp_alerts": [{"exp_labels": rule["labels"]}] if rule["alert"] == "Watchdog" else []}
+        for rule in alerts()
+        for at in (60, 300, 900)
+    ]  # fmt: skip
+    done = run({"idle": [{"interval": "5m", "input_series": series, "alert_rule_test": checks}]}, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
