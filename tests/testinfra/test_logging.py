@@ -21,12 +21,12 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJlLWNhbmFyeQ"
 
 
 def on(address: str, command: str, code: int = 0) -> str:
-    """Run a command as root on one of the two servers."""
+    """Run a command as root on one of the two servers. It goes in by the standard input: sudo logs what stands in its arguments."""
     state = ROOT / "lab/state"
     done = subprocess.run(
         ["ssh", f"-i{state}/id_ed25519", f"-oUserKnownHostsFile={state}/known_hosts", "-oControlMaster=auto", "-oControlPersist=60",
-         f"-oControlPath={state}/logs-%C", f"debian@{address}", f"sudo bash -c {quoted(command)}"],
-        capture_output=True, text=True, check=False,
+         f"-oControlPath={state}/logs-%C", f"debian@{address}", "sudo bash -s"],
+        input=command, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -283,6 +283,7 @@ def test_the_hub_is_away_for_a_while() -> None:
         assert find(mark, "--all", wait=0) == []
     finally:
         on(HUB, "systemctl start stunnel@kasaneha-logs")
+    on(FAR, f"while systemctl is-active --quiet {mark}; do sleep 1; done")
     found = find(f"'{mark} [0-9]+$'", "--all", wait=60, count=6000)
     assert len(found) == 6000 and {entry["host"] for entry in found} == {"logging-far"}
 
