@@ -195,7 +195,7 @@ def alertmanager(receivers: Sequence[Mapping[str, Any]], smtp: Mapping[str, Any]
             "receiver": "heartbeat" if heartbeat else "nobody",
             "group_wait": "0s",
             "group_interval": "1m",
-            "repeat_interval": "1m",
+            "repeat_interval": "30s",  # less than the interval: each minute, not each second one
         }
     ]
     told: list[dict[str, Any]] = [{"name": "nobody"}]

@@ -35,7 +35,8 @@ WORDS |= set("histogram_quantile quantile_over_time min_over_time predict_linear
 @pytest.fixture(scope="module")
 def ask(root) -> Callable[[str], Any]:
     """Ask Prometheus on the server."""
-    return lambda path: json.loads(root(f"curl -sSf '{API}/{path}'"))["data"]
+    fetch = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())"
+    return lambda path: json.loads(root(f"python3 -c '{fetch}' '{API}/{path}'"))["data"]
 
 
 @pytest.fixture(scope="module")
