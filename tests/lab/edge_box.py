@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import subprocess
+import time
 from typing import Any, NamedTuple
 
 from edge import REAL
@@ -187,4 +188,5 @@ class Edge:
 
     def log(self, name: str = "access") -> list[dict[str, Any]]:
         """The lines of a log; each must be JSON."""
+        time.sleep(1.1)  # the log of requests is written once a second
         return [json.loads(line) for line in self.sh(f"cat /var/log/nginx/{name}.log").splitlines()]
