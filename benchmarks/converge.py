@@ -77,19 +77,25 @@ def main() -> None:
     if not cold:
         run("make", "demo")
 
-    warm, noop, tasks, slowest = [], [], [], {}
+    warm, noop, plain, tasks, slowest = [], [], [], [], {}
     for _ in range(chosen.runs):
         seconds, output = timed("make", "demo")
         warm.append(seconds)
         if changed(output):
             raise SystemExit(f"a repeated demo changed something:\n{output[-3000:]}")
-    for _ in range(chosen.runs):
+    site = (str(ROOT / ".venv/bin/ansible-playbook"), "site.yml", "-i", "inventories/local")
+    for run_number in range(2 * chosen.runs):
+        with_mitogen = run_number % 2 == 0  # in turns, so that both have the same machine
         seconds, output = timed(
-            str(ROOT / ".venv/bin/ansible-playbook"), "site.yml", "-i", "inventories/local",
+            *(("lab/mitogen.sh", *site) if with_mitogen else site),
+            PATH=f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
             ANSIBLE_CALLBACKS_ENABLED="ansible.posix.profile_tasks", PROFILE_TASKS_TASK_OUTPUT_LIMIT="all",
         )  # fmt: skip
         if changed(output):
             raise SystemExit(f"site.yml changed something:\n{output[-3000:]}")
+        if not with_mitogen:
+            plain.append(seconds)
+            continue
         noop.append(seconds)
         each = [match for match in map(TASK_TIME.match, output.splitlines()) if match]
         tasks.append(len(each))
@@ -100,6 +106,7 @@ def main() -> None:
         **({"cold_demo": report.figure("s", cold)} if cold else {}),
         "repeated_demo": report.figure("s", warm),
         "noop_site": report.figure("s", noop),
+        "noop_site_without_mitogen": report.figure("s", plain),
         "noop_tasks": report.figure("tasks", tasks),
         "rss": report.figure("MB", [rss_mb() for _ in range(chosen.runs)]),
     }
