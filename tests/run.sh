@@ -14,11 +14,11 @@ lab() { lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e l
 backups() { python -m pytest -q tests/lab/test_backup.py tests/lab/test_backup_faults.py; } # with many kills, in `make proof`
 images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
 scenarios() { # all of them, whatever becomes of one; the images are there: the step lab made them
-  local code=0 with
+  local code=0
   for scenario in "$@"; do
-    with=(lab/mitogen.sh)
-    [ "$scenario" = default ] && with=(env) # as operators run it
-    LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images "${with[@]}" molecule test -s "$scenario" || code=1
+    local with=lab/mitogen.sh
+    [ "$scenario" = default ] && with=env # its server is provisioned as most operators do it
+    LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images "$with" molecule test -s "$scenario" || code=1
   done
   return "$code"
 }

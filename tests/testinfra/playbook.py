@@ -15,11 +15,11 @@ INVENTORY = ROOT / "molecule" / os.environ.get("MOLECULE_SCENARIO_NAME", "defaul
 
 
 def play(playbook: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on the servers of the scenario with other variables; the inventory's stay as they are."""
+    """Run a playbook, with Mitogen, on the servers of the scenario with other variables; the inventory's stay as they are."""
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     environment.pop("ANSIBLE_FORCE_COLOR", None)  # molecule sets it, and it would win
     return subprocess.run(
-        ["ansible-playbook", playbook, "-i", str(INVENTORY), "-e", json.dumps(variables), *options],
+        ["lab/mitogen.sh", "ansible-playbook", playbook, "-i", str(INVENTORY), "-e", json.dumps(variables), *options],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
