@@ -44,7 +44,7 @@ def serving(browse) -> Callable[[], str]:
 @pytest.fixture(scope="module")
 def users(variables) -> Iterator[Load]:
     """Users at work the whole time."""
-    with Load(variables["ansible_host"], rate=60) as load:
+    with Load(variables["ansible_host"], rate=30) as load:  # many more in benchmarks/deploy.py
         yield load
 
 
@@ -167,8 +167,9 @@ def test_a_run_that_is_killed_leaves_one_release_and_the_next_one_tidies_up(phas
         assert after["release"] == (goal if committed else before["release"])
         assert serving() == after["release"]
         settled(root, after["colour"])
-        done = play(RELEASE, **QUICK)
-        assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
+        if phase in ("switch", "commit"):  # one that is undone, one that is finished
+            done = play(RELEASE, **QUICK)
+            assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
 
 
 def test_a_switch_that_nobody_confirms_goes_back_by_itself(users, root, serving, record):
@@ -323,6 +324,10 @@ def test_a_record_that_is_lost_is_rebuilt_from_what_runs(damage, root, record):
     assert f"It is rebuilt from what runs: release {before['release']}, colour {before['colour']}" in words(done)
     after = record()
     assert {key: after[key] for key in ("release", "colour")} == {key: before[key] for key in ("release", "colour")}
+
+
+def test_a_record_that_is_lost_while_nothing_runs_is_not_guessed(root, record):
+    before = record()
     root(
         "docker stop kasaneha-backend-blue kasaneha-frontend-blue kasaneha-backend-green kasaneha-frontend-green; rm /var/lib/kasaneha/release.json"
     )
