@@ -32,7 +32,7 @@ def create(settings: Settings, on_healthy: Callable[[], None]) -> tuple[Traffic,
 
     async def database_state() -> tuple[str, bool | None]:
         try:
-            [row] = await database.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+            [row] = await database.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", within=2)
             return "ok", row["ssl"]
         except (TimeoutError, psycopg.Error):
             return "does not answer", None
