@@ -22,8 +22,8 @@ scenarios() { # all of them, whatever becomes of one; the images are there: the 
   done
   return "$code"
 }
-molecule() { scenarios default firewall edge; }
-releases() { scenarios release fleet backup debian12; } # release and fleet one after the other: only one load at a time is possible
+molecule() { scenarios default firewall edge monitoring; }
+releases() { scenarios release fleet backup debian12 logging; } # release and fleet one after the other: only one load at a time is possible
 cleanup() { lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
 
 passed=0 failed=0 failures=()
@@ -45,8 +45,8 @@ if [ $# -gt 0 ]; then
     run "$step"
   done
 else
-  run lint unit lab
-  run collection molecule releases
+  run lint unit lab collection
+  run molecule releases
   run images # alone: it measures how long things take
   run cleanup
 fi
