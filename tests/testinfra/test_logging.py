@@ -251,9 +251,9 @@ def test_the_collector_is_away_and_nobody_notices() -> None:
 def test_lines_of_both_hosts_are_on_the_hub() -> None:
     mark = token("far")
     on(FAR, f"systemd-run --wait --unit={mark} echo {mark} hello")
-    found = find(f"'{mark} hello'", "--all")
+    found = find(f"'^{mark} hello$'", "--all")
     assert [entry["host"] for entry in found] == ["logging-far"]
-    assert find(f"'{mark} hello'", "--all --host logging-hub", wait=0) == []
+    assert find(f"'^{mark} hello$'", "--all --host logging-hub", wait=0) == []
 
 
 def test_a_stranger_is_refused() -> None:
