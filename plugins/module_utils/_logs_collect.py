@@ -92,7 +92,7 @@ class Collector:
             try:
                 work(*arguments)
             except BaseException as error:
-                print(f"<3>collector: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                sys.stderr.write(f"<3>collector: {type(error).__name__}: {error}\n")
                 os._exit(1)
 
         threading.Thread(target=guarded, daemon=True).start()
@@ -230,7 +230,7 @@ class Collector:
             temporary.chmod(0o644)
             os.replace(temporary, path)
         except OSError as error:
-            print(f"<4>metrics: {path} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"<4>metrics: {path} cannot be written: {error.strerror}\n")
 
     def _others(self) -> dict[str, float]:
         size = sum(file.stat().st_size for file in Path("/var/log/journal").rglob("*.journal") if file.exists())

@@ -122,26 +122,27 @@ def show(config: Mapping[str, Any], options: argparse.Namespace) -> int:
     """Print what the journal has."""
     least = level_number(options.level)
     if least is None:
-        print(f"--level: {options.level!r} is none of {', '.join(LEVELS)}", file=sys.stderr)
+        sys.stderr.write(f"--level: {options.level!r} is none of {', '.join(LEVELS)}\n")
         return 2
     try:
         expression = (
             re.compile(options.grep, 0 if options.grep != options.grep.lower() else re.IGNORECASE) if options.grep else None
         )
     except re.error as error:
-        print(f"--grep: {options.grep!r} is no regular expression: {error}", file=sys.stderr)
+        sys.stderr.write(f"--grep: {options.grep!r} is no regular expression: {error}\n")
         return 2
     command = ["journalctl", "--quiet", "--no-pager", "--output=json", "--all", "--merge"]
     command += [f"--{name}={value}" for name, value in (("since", options.since), ("until", options.until)) if value]
     command += ["--follow", "--no-tail" if options.since else f"--lines={options.lines or 10}"] if options.follow else []
     redactor = Redactor(_logs_collect.secrets(config["secret_dirs"]), config["redact"])
     with subprocess.Popen([*command, *matches(config["app"], options)], stdout=subprocess.PIPE) as journal:
-        assert journal.stdout  # noqa: S101 - for the type checker
-        entries = (entry for entry in map(_parsed, journal.stdout) if entry)
+        entries = (entry for entry in map(_parsed, journal.stdout or ()) if entry)
         found = (shown for shown in (described(entry, redactor) for entry in whole(entries)) if wanted(shown, least, expression))
         try:
             for shown in deque(found, options.lines) if options.lines and not options.follow else found:
-                print(json.dumps(shown, ensure_ascii=False) if options.json else line(shown), flush=options.follow)
+                sys.stdout.write((json.dumps(shown, ensure_ascii=False) if options.json else line(shown)) + "\n")
+                if options.follow:
+                    sys.stdout.flush()
         except (BrokenPipeError, KeyboardInterrupt):
             journal.terminate()
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more
@@ -163,7 +164,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> int:
     try:
         config = json.loads(Path(options.config).read_text())
     except (OSError, ValueError) as error:
-        print(f"{options.config} cannot be read: {error}. Run as root; the role logging writes it.", file=sys.stderr)
+        sys.stderr.write(f"{options.config} cannot be read: {error}. Run as root; the role logging writes it.\n")
         return 2
     if options.work == "collect":
         _logs_collect.Collector(config).run()

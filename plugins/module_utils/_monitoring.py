@@ -74,7 +74,7 @@ def job_problems(jobs: Any) -> list[str]:
 
 # --- rules --------------------------------------------------------------------------------------------------
 def alert_rules(
-    files: Iterable[Mapping[str, Any]], off: Iterable[str] = (), runbook: str = "", objective: float = 0.995
+    files: Iterable[Mapping[str, Any]], without: Iterable[str] = (), runbook: str = "", objective: float = 0.995
 ) -> dict[str, Any]:
     """Our rules as one file: without those that are switched off, each with the address of its page.
 
@@ -89,7 +89,7 @@ def alert_rules(
             ],
         }
     ]
-    unwanted = set(off)
+    unwanted = set(without)
     for group in (group for file in files for group in file["groups"]):
         rules = []
         for rule in group["rules"]:

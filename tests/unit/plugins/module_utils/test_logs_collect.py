@@ -94,7 +94,7 @@ def follow(log: Path, position: str, monkeypatch: pytest.MonkeyPatch) -> Journal
 
 
 def until(written: Journal, messages: list[str]) -> None:
-    for _ in range(100):
+    for _attempt in range(100):
         if written.messages() == messages:
             return
         time.sleep(0.03)
