@@ -17,7 +17,7 @@ scenarios() { # all of them, whatever becomes of one; the images are there: the 
   local code=0
   for scenario in "$@"; do
     local with=lab/mitogen.sh
-    [ "$scenario" = default ] && with="env" # its server is provisioned as most operators do it
+    [ "$scenario" = firewall ] && with="env" # its server is provisioned as most operators do it, and default runs the installed collection so
     LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images "$with" molecule test -s "$scenario" || code=1
   done
   return "$code"
