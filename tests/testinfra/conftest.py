@@ -41,10 +41,15 @@ def containers(root: Callable[[str], str]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def secrets(variables: dict[str, Any]) -> dict[str, str]:
-    """The application's real random secrets, to be searched for where they must not be."""
-    folder = ROOT / "lab/state/secrets"  # of all servers of the lab: monitoring has some of its own
-    return {name: (folder / name).read_text().split()[0] for name in ("postgres_password", "jwt_secret", "gemini_api_key")}
+def lab_secrets() -> dict[str, str]:
+    """The real random secrets of the lab, of all its servers."""
+    return {file.name: file.read_text().split()[0] for file in (ROOT / "lab/state/secrets").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def secrets(variables: dict[str, Any], lab_secrets: dict[str, str]) -> dict[str, str]:
+    """Those of the application, to be searched for where they must not be."""
+    return {name: lab_secrets[name] for name in ("postgres_password", "jwt_secret", "gemini_api_key")}
 
 
 @pytest.fixture(scope="module")

@@ -150,13 +150,13 @@ def test_only_watchdog_fires_and_the_outside_hears_it(ask, received):
     assert [entry for entry in received() if entry["kind"] != "heartbeat"] == []
 
 
-def test_secrets_are_their_owners(root, secrets):
+def test_secrets_are_their_owners(root, lab_secrets):
     assert root("stat -c '%a %U %G' /etc/prometheus/secrets/* | sort -u").strip() == "640 root prometheus"
     assert (
         root("stat -c '%a %U' /etc/default/prometheus-postgres-exporter /etc/default/prometheus-redis-exporter | sort -u").strip()
         == "600 root"
     )
-    token = secrets["monitoring_token"]
+    token = lab_secrets["monitoring_token"]
     password = root("sed -n 's/^DATA_SOURCE_PASS=//p' /etc/default/prometheus-postgres-exporter").strip()
     assert len(password) == 64
     seen = root(
@@ -180,11 +180,11 @@ def test_the_exporters_may_look_at_statistics_alone(root):
         assert "NOPERM" in root(f"{redis} {command} 2>&1"), command
 
 
-def test_the_page(browse, secrets):
+def test_the_page(browse, lab_secrets):
     path = "/monitoring/consoles/overview.html"
     assert browse(path)[0] == 401 and browse("/monitoring/api/v1/query?query=up")[0] == 401
     assert browse(path, "--user", "operator:wrong")[0] == 401
-    login = ("--user", f"operator:{secrets['monitoring_page']}")
+    login = ("--user", f"operator:{lab_secrets['monitoring_page']}")
     status, headers, body = browse(path, *login)
     assert status == 200 and "All is well" in body and "<b>v1.0.0</b> (blue)" in body, body[:800]
     assert headers["content-security-policy"].count("default-src 'self'") == 1 and "<script" not in body and "style=" not in body
