@@ -67,6 +67,7 @@ proof: setup-dev ## the long proofs; results go to benchmarks/results
 	python benchmarks/backup.py
 	python benchmarks/logs.py
 	BACKUP_KILLS=25 BACKUP_ROUNDS=20 tests/run.sh backups
+	LONG=true tests/run.sh molecule releases watching cleanup
 
 setup:
 	@lab/setup.sh

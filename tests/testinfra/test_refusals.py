@@ -124,9 +124,10 @@ def test_settings_of_docker_that_are_no_json_are_left_alone(root):
         root("mv /root/daemon.json /etc/docker/daemon.json")
 
 
-@pytest.mark.parametrize(
-    "tag", ["docker_configure", "app_configure", "app_service", "release", "nginx_configure", "nginx_verify"]
-)
+LONG = [pytest.param(tag, marks=pytest.mark.long) for tag in ("docker_configure", "app_service", "nginx_verify")]
+
+
+@pytest.mark.parametrize("tag", ["app_configure", "release", "nginx_configure", *LONG])
 def test_each_phase_works_alone(tag):
     done = play("site.yml", "--tags", tag)
     assert done.returncode == 0, done.stdout[-3000:]

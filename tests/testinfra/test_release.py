@@ -111,7 +111,9 @@ def test_check_mode_shows_the_plan_and_changes_nothing(root, record):
     ) == before
 
 
-@pytest.mark.parametrize("fault", BAD)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=pytest.mark.long) if fault == "health-500" else fault for fault in BAD]
+)
 def test_a_bad_release_undoes_itself(fault, users, root, serving, record):
     options, sentence = BAD[fault]
     # What was sent already to a process that dies, and may not be sent twice, cannot be saved.
@@ -144,7 +146,8 @@ def test_a_release_that_ignores_the_signal_is_stopped_all_the_same(users, root, 
     settled(root, record()["colour"])
 
 
-PHASES = ["prepare", "migrate", "start", "switch", "commit"]
+LONG = pytest.mark.long
+PHASES = [pytest.param("prepare", marks=LONG), pytest.param("migrate", marks=LONG), "start", "switch", "commit"]
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -315,7 +318,10 @@ def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, recor
     settled(root, before["colour"])
 
 
-@pytest.mark.parametrize("damage", ["echo broken > /var/lib/kasaneha/release.json", "rm /var/lib/kasaneha/release.json"])
+@pytest.mark.parametrize(
+    "damage",
+    ["echo broken > /var/lib/kasaneha/release.json", pytest.param("rm /var/lib/kasaneha/release.json", marks=LONG)],
+)
 def test_a_record_that_is_lost_is_rebuilt_from_what_runs(damage, root, record):
     before = record()
     root(damage)
