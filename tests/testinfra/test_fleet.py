@@ -60,11 +60,11 @@ def one_release(release: str, *names: str) -> None:
 
 def test_a_release_is_one_transaction_and_costs_no_request():
     one_release("v1.0.0")
-    with Load(EDGE, rate=100) as load:
+    with Load(EDGE, rate=40) as load:
         done = play("playbooks/deploy.yml", app_release="v1.1.0", **QUICK)
         assert done.returncode == 0, done.stdout[-3000:]
         result = load.stop()
-    assert result["failed"] == 0, result["failures"]
+    assert result["failed"] == 0, json.dumps(result["failures"][:3])
     one_release("v1.1.0")
     assert record("fleet-app2")["release"] == record("fleet-edge")["release"] == "v1.1.0"  # copies
     assert on("fleet-app2", "tail -1 /var/lib/kasaneha/releases.log") == on(
@@ -77,20 +77,20 @@ def test_one_host_whose_gate_fails_keeps_the_whole_fleet_back():
     port = 18180 if record()["colour"] == "blue" else 18080
     on("fleet-app2", f"systemd-run --unit=squatter python3 -m http.server --bind 198.51.100.41 {port}")
     try:
-        with Load(EDGE, rate=100) as load:
+        with Load(EDGE, rate=40) as load:
             done = play("playbooks/deploy.yml", app_release="v1.2.0", force=True, **QUICK)
             result = load.stop()
     finally:
         on("fleet-app2", "systemctl stop squatter")
     said = " ".join(done.stdout.split())
     assert done.returncode != 0 and "v1.2.0 was not released. v1.1.0 serves as before. fleet-app2: Start" in said
-    assert result["failed"] == 0, result["failures"]
+    assert result["failed"] == 0, json.dumps(result["failures"][:3])
     one_release("v1.1.0")
 
 
 def test_a_host_that_dies_between_gate_and_switch_keeps_the_fleet_on_the_old_release():
     server = "kasaneha-lab-fleet-app2"
-    with Load(EDGE, rate=60, slow=0, streams=0) as load:
+    with Load(EDGE, rate=40, slow=0, streams=0) as load:
         run = start("playbooks/deploy.yml", app_release="v1.2.0", force=True, **QUICK)
         on(
             "fleet-app1",
