@@ -8,7 +8,7 @@ unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
 # Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-logs bench-monitoring lab-efk proof setup setup-dev
+.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-logs bench-monitoring lab lab-efk proof setup setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,26 +40,26 @@ molecule: setup-dev ## whole servers
 bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
 	python benchmarks/converge.py
 
-bench-deploy: setup-dev ## what a release costs: failed requests, switch time, overhead; beside the usual ways
+bench-deploy: lab ## what a release costs: failed requests, switch time, overhead; beside the usual ways
 	python benchmarks/deploy.py
 
-bench-edge: setup-dev ## requests/s and p99 through the edge, beside the first design and a bare proxy
+bench-edge: lab ## requests/s and p99 through the edge, beside the first design and a bare proxy
 	python benchmarks/edge.py
 
-bench-backup: setup-dev ## what a proven backup and its restore cost, beside the raw tools and the usual scripts
+bench-backup: lab ## what a proven backup and its restore cost, beside the raw tools and the usual scripts
 	python benchmarks/backup.py
 
-bench-logs: setup-dev ## lines/s, memory and disk of the way of a line into the journal
+bench-logs: lab ## lines/s, memory and disk of the way of a line into the journal
 	python benchmarks/logs.py
 
 lab-efk: setup-dev ## Fluentd, Elasticsearch and Kibana for real, on a server of yours that can get their images: EFK_INVENTORY=inventories/staging
 	lab/efk.sh $(EFK_INVENTORY)
 
-bench-monitoring: setup-dev ## what it costs to watch: memory and processor
+bench-monitoring: lab ## what it costs to watch: memory and processor
 	molecule converge -s monitoring
 	python benchmarks/monitoring.py
 
-proof: setup-dev ## the long proofs; results go to benchmarks/results
+proof: lab ## the long proofs; results go to benchmarks/results
 	python benchmarks/converge.py
 	python benchmarks/deploy.py
 	python benchmarks/kills.py
@@ -68,6 +68,9 @@ proof: setup-dev ## the long proofs; results go to benchmarks/results
 	python benchmarks/logs.py
 	BACKUP_KILLS=25 BACKUP_ROUNDS=20 tests/run.sh backups
 	LONG=true tests/run.sh molecule releases watching cleanup
+
+lab: setup-dev # the images that tests and measurements need, besides those of the demo
+	tests/run.sh lab
 
 setup:
 	@lab/setup.sh

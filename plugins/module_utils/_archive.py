@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import inspect
 import io
+import os
+import tempfile
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 PACKAGE = "ansible_collections.kasaneha.deploy.plugins.module_utils"
 
@@ -29,6 +33,29 @@ def pack(modules: Sequence[ModuleType], entry: str) -> bytes:
             _add(file, "/".join([*folders, f"{module.__name__.rpartition('.')[2]}.py"]), _source(module))
         _add(file, "__main__.py", f"import sys\nfrom {PACKAGE} import {entry}\nsys.exit({entry}.main())\n")
     return packed.getvalue()
+
+
+def install(module: Any, wanted: bytes) -> None:
+    """Write a command where the module's ``path`` says, if another one is there, and end the module.
+
+    :param module: an AnsibleModule with check mode.
+    """
+    path = Path(module.params["path"])
+    before = path.read_bytes() if path.is_file() else b""
+    changed = before != wanted or path.stat().st_mode & 0o777 != 0o755
+    if changed and not module.check_mode:
+        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(wanted)
+        module.atomic_move(temporary, str(path))
+        path.chmod(0o755)  # noqa: S103 - a command is for everybody to see; the configuration that it reads is not
+    shown = {
+        "before": "there\n" if before else "",
+        "after": "there, of this version\n",
+        "before_header": str(path),
+        "after_header": str(path),
+    }
+    module.exit_json(changed=changed, path=str(path), **({"diff": shown} if module._diff and changed else {}))
 
 
 def _source(module: ModuleType) -> str:

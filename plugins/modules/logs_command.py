@@ -39,34 +39,14 @@ path:
   type: str
 """
 
-import os
-import tempfile
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _logs_archive
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _archive, _logs_archive
 
 
 def main() -> None:
     """Write it, if it is another one."""
     module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
-    path = Path(module.params["path"])
-    wanted = _logs_archive.archive()
-    before = path.read_bytes() if path.is_file() else b""
-    changed = before != wanted or path.stat().st_mode & 0o777 != 0o755
-    if changed and not module.check_mode:
-        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(wanted)
-        module.atomic_move(temporary, str(path))
-        path.chmod(0o755)  # noqa: S103 - a command is for everybody to see; the configuration that it reads is not
-    shown = {
-        "before": "there\n" if before else "",
-        "after": "there, of this version\n",
-        "before_header": str(path),
-        "after_header": str(path),
-    }
-    module.exit_json(changed=changed, path=str(path), **({"diff": shown} if module._diff and changed else {}))
+    _archive.install(module, _logs_archive.archive())
 
 
 if __name__ == "__main__":
