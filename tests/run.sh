@@ -34,6 +34,7 @@ finish() { # step, exit code, seconds
 }
 run() { # steps that run side by side
   local -A pids=() starts=()
+  local step # the caller has one, too
   for step in "$@"; do
     ( "$step" ) >".cache/logs/$step.log" 2>&1 </dev/null & pids[$step]=$!; starts[$step]=$SECONDS
   done
