@@ -56,7 +56,7 @@ lab-efk: setup-dev ## Fluentd, Elasticsearch and Kibana for real, on a server of
 	lab/efk.sh $(EFK_INVENTORY)
 
 bench-monitoring: lab ## what it costs to watch: memory and processor
-	molecule converge -s monitoring
+	molecule converge -s operations
 	python benchmarks/monitoring.py
 
 proof: lab ## the long proofs; results go to benchmarks/results
@@ -67,7 +67,7 @@ proof: lab ## the long proofs; results go to benchmarks/results
 	python benchmarks/backup.py
 	python benchmarks/logs.py
 	BACKUP_KILLS=25 BACKUP_ROUNDS=20 tests/run.sh backups
-	LONG=true tests/run.sh molecule releases watching cleanup
+	LONG=true tests/run.sh molecule releases cleanup
 
 lab: setup-dev # the images that tests and measurements need, besides those of the demo
 	tests/run.sh lab

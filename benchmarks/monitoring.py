@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What it costs to watch: resident memory and processor time of everything that monitoring adds to a server, Grafana left out.
 
-On the server of the scenario `monitoring`, as it is left by: molecule converge -s monitoring
+On the server of the scenario `operations`, as it is left by: molecule converge -s operations
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def on(server: str, script: str) -> list[list[str]]:
 def main() -> None:
     """Measure, print, write benchmarks/results/monitoring.json."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--server", default="kasaneha-lab-molecule-monitoring")
+    options.add_argument("--server", default="kasaneha-lab-operations-hub")
     options.add_argument("--seconds", type=int, default=60)
     options.add_argument("--runs", type=int, default=5)
     chosen = options.parse_args()

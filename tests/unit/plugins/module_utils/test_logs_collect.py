@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The way of a line from its source into the journal; files through rotation and a restart. The journal is a list here:
-the real one, and real containers, are in molecule/logging."""
+the real one, and real containers, are in molecule/operations."""
 
 from __future__ import annotations
 
