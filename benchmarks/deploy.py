@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -37,9 +38,11 @@ def run(*command: str, **options: Any) -> str:
     return done.stdout
 
 
-def playbook(name: str, **variables: Any) -> str:
+def playbook(name: str, mitogen: bool = False, **variables: Any) -> str:
     """Run a playbook on the server."""
-    return run(str(ROOT / ".venv/bin/ansible-playbook"), name, "-i", INVENTORY, "-e", json.dumps(variables))
+    command = ["lab/mitogen.sh"] if mitogen else []
+    path = {**os.environ, "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"}
+    return run(*command, "ansible-playbook", name, "-i", INVENTORY, "-e", json.dumps(variables), env=path)
 
 
 def on_server(script: str, *arguments: str) -> str:
@@ -81,14 +84,17 @@ def build_releases(count: int) -> list[str]:
     return releases
 
 
-def releases(count: int, rate: float) -> dict[str, Any]:
+def release(name: str, mitogen: bool) -> dict[str, Any]:
+    """One release; the line of the server's log about it, with the seconds of the whole run."""
+    began = time.monotonic()
+    playbook("playbooks/deploy.yml", mitogen, app_release=name, nginx_watch_seconds=WATCH)
+    return {"whole": time.monotonic() - began, **json.loads(shell("tail -1 /var/lib/kasaneha/releases.log"))}
+
+
+def releases(names: list[str], rate: float) -> dict[str, Any]:
     """Real releases, one after the other, under load."""
-    names, runs = build_releases(count), []
     with Load(ADDRESS, rate=rate) as load:
-        for name in names:
-            began = time.monotonic()
-            playbook("playbooks/deploy.yml", app_release=name, nginx_watch_seconds=WATCH)
-            runs.append({"whole": time.monotonic() - began, **json.loads(shell("tail -1 /var/lib/kasaneha/releases.log"))})
+        runs = [release(name, mitogen=True) for name in names]
         result = load.stop()
         return {"result": result, "records": load.records, "runs": runs}
 
@@ -226,6 +232,7 @@ def main() -> None:
     """Measure, print, write benchmarks/results/deploy.json."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--releases", type=int, default=20)
+    options.add_argument("--alone", type=int, default=5, help="releases without load, with Mitogen, and as many without it")
     options.add_argument("--switches", type=int, default=500)
     options.add_argument("--reloads", type=int, default=100)
     options.add_argument("--rolling", type=int, default=5)
@@ -237,8 +244,14 @@ def main() -> None:
     shell("mkdir -p /root/bench/ansible_collections/kasaneha/deploy/plugins")
     run("docker", "cp", "plugins/module_utils", f"{SERVER}:/root/bench/ansible_collections/kasaneha/deploy/plugins/")
 
-    ours = releases(chosen.releases, chosen.rate)
-    boot = boots(min(5, chosen.releases))
+    names = build_releases(chosen.releases + 2 * chosen.alone)
+    # Without load, which shares this machine's cores with all the rest; in turns, so that both have the same machine.
+    alone: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for number in range(2 * chosen.alone):
+        mitogen = number % 2 == 0
+        alone[mitogen].append(release(names.pop(), mitogen))
+    ours = releases(names, chosen.rate)
+    boot = boots(5)
     bare = switches(chosen.switches, chosen.rate, SWITCHES)
     reload = switches(chosen.reloads, chosen.rate, RELOADS)
     design = rolling(chosen.rolling, chosen.rate)
@@ -246,11 +259,10 @@ def main() -> None:
     moved = switch_times(bare)
     near, far = latencies(bare)
     reload_near, reload_far = latencies(reload)
-    whole = [entry["whole"] for entry in ours["runs"]]
-    alone = statistics.median(boot)
-    watch = [float(entry["watch_seconds"]) for entry in ours["runs"]]
-    drain = [entry["drain_seconds"] for entry in ours["runs"]]
-    overhead = [all_ - alone - watched - drained for all_, watched, drained in zip(whole, watch, drain, strict=True)]
+
+    def overhead(runs: list[dict[str, Any]]) -> list[float]:
+        return [one["whole"] - statistics.median(boot) - float(one["watch_seconds"]) - one["drain_seconds"] for one in runs]
+
     figures = {
         "releases_failed": report.figure("requests", [ours["result"]["failed"]]),
         "releases_requests": report.figure("requests", [ours["result"]["total"]]),
@@ -262,12 +274,13 @@ def main() -> None:
         "p99_outside": report.figure("ms", [percentile(far, 0.99)]),
         "p99_during": report.figure("ms", [percentile(near, 0.99)]),
         "p99_ratio": report.figure("", [percentile(near, 0.99) / percentile(far, 0.99)]),
-        "deploy_whole": report.figure("s", whole),
         "deploy_boot": report.figure("s", boot),
-        "deploy_watch": report.figure("s", watch),
-        "deploy_drain": report.figure("s", drain),
+        "deploy_whole": report.figure("s", [entry["whole"] for entry in ours["runs"]]),
+        "deploy_drain": report.figure("s", [entry["drain_seconds"] for entry in ours["runs"]]),
         "deploy_proof": report.figure("s", [entry["proof_seconds"] for entry in ours["runs"]]),
-        "deploy_overhead": report.figure("s", overhead),
+        "deploy_overhead": report.figure("s", overhead(alone[True])),
+        "deploy_overhead_without_mitogen": report.figure("s", overhead(alone[False])),
+        "deploy_overhead_under_load": report.figure("s", overhead(ours["runs"])),
         "reload_failed": report.figure("requests", [reload["result"]["failed"]]),
         "reload_failed_after_browser_retry": report.figure(
             "requests", [reload["result"]["failed"] - reload["result"]["reused_connection_failures"]]
