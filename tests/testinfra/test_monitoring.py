@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,8 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _grafana
 from .playbook import play
 
 ROOT = Path(__file__).parent.parent.parent
-API = "http://127.0.0.1:9090/monitoring/api/v1"
+HUB, FAR = "198.51.100.85", "198.51.100.86"
+API = f"http://{HUB}:9090/monitoring/api/v1"
 # Metrics that appear with what they are about.
 SOMETIMES = {
     "kasaneha_failed_unit",  # nothing has failed
@@ -86,13 +89,24 @@ def test_every_target_answers(ask):
     assert down == [("kasaneha-backend", "green")]  # put aside
     assert {target["labels"]["job"] for target in targets} == {
         "prometheus", "alertmanager", "node", "postgres", "redis", "nginx", "kasaneha-backend", "site"}  # fmt: skip
+    nodes = {target["labels"]["instance"] for target in targets if target["labels"]["job"] == "node"}
+    assert nodes == {"operations-hub", "operations-far"}
 
 
-def test_nothing_listens_outside(root):
+def connects(address: str, port: int) -> bool:
+    """Whether a stranger on the servers' network gets in."""
+    with contextlib.suppress(OSError), socket.create_connection((address, port), 3):
+        return True
+    return False
+
+
+def test_nobody_else_gets_in(root):
     ports = ("9090", "9093", "9094", "9100", "9113", "9115", "9121", "9187")
     listening = [line.split()[4] for line in root("ss -Hltun").splitlines()]
     addresses = [address for address in listening if address.rsplit(":", 1)[-1] in ports]
-    assert len(addresses) == 7 and all(address.startswith("127.0.0.1:") for address in addresses), addresses
+    assert len(addresses) == 7 and all(address.startswith(("127.0.0.1:", f"{HUB}:")) for address in addresses), addresses
+    assert not [(address, port) for address in (HUB, FAR) for port in ports if connects(address, int(port))]
+    assert connects(HUB, 443)  # the negative control
 
 
 def test_every_metric_of_a_rule_and_of_the_page_exists(root, ask):
@@ -287,7 +301,7 @@ def test_after_a_reboot_all_of_it_is_back_and_nothing_is_stale(root, ask, receiv
             targets = ask("targets?state=active")["activeTargets"]
         except Exception:
             return False
-        return len(targets) == 10 and [target["labels"].get("colour") for target in targets if target["health"] != "up"] == [
+        return len(targets) == 11 and [target["labels"].get("colour") for target in targets if target["health"] != "up"] == [
             "green"
         ]
 
