@@ -302,7 +302,7 @@ def test_nothing_listens_to_everybody() -> None:
 
 def test_the_page_asks_for_a_password() -> None:
     ask = "curl --silent --insecure --output {file} --write-out '%{{http_code}}' --resolve kasaneha.test:443:127.0.0.1 {login} https://kasaneha.test/_logs/{path}"
-    for path in ("", "journal/entries", "page.js", "journal/machine"):
+    for path in ("", "journal/entries", "page.css", "page.js", "journal/machine"):
         assert on(HUB, ask.format(file="/dev/null", login="", path=path)) == "401"
         assert on(HUB, ask.format(file="/dev/null", login="--user operator:wrong", path=path)) == "401"
     login = "--user operator:lab"

@@ -4,6 +4,7 @@
 const LEVELS = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 const PAGE = 200, PAGES = 20; // lines of one question, and how many questions one search may take
 const get = (id) => document.getElementById(id);
+const journal = new URL("journal/", location.origin + location.pathname).href; // without the password, if the page's address has it
 let oldest = "";
 
 function text(value) {
@@ -12,7 +13,7 @@ function text(value) {
 }
 
 async function fields(name, id) {
-  const answer = await fetch("journal/fields/" + name, { headers: { Accept: "text/plain" } });
+  const answer = await fetch(journal + "fields/" + name, { headers: { Accept: "text/plain" } });
   if (!answer.ok) return;
   for (const value of (await answer.text()).split("\n").filter(Boolean).sort()) get(id).add(new Option(value));
 }
@@ -22,7 +23,7 @@ async function entries(range) {
   if (get("service").value) query.append("KASANEHA_DEPLOY_SERVICE", get("service").value);
   if (get("release").value) query.append("KASANEHA_DEPLOY_RELEASE", get("release").value);
   if (get("host").value) query.append("_HOSTNAME", get("host").value);
-  const answer = await fetch("journal/entries?" + query, { headers: { Accept: "application/json", Range: "entries=" + range } });
+  const answer = await fetch(journal + "entries?" + query, { headers: { Accept: "application/json", Range: "entries=" + range } });
   if (!answer.ok) throw new Error(answer.status + " " + answer.statusText);
   return (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
 }
@@ -40,9 +41,8 @@ function row(entry) {
   for (const value of [text(time).slice(0, 23), entry._HOSTNAME, service.filter(Boolean).join("/"), LEVELS[entry.PRIORITY ?? 6], entry.MESSAGE]) {
     const td = tr.insertCell();
     td.textContent = text(value);
-    td.style.whiteSpace = "pre-wrap";
-    td.style.verticalAlign = "top";
   }
+  tr.className = entry.PRIORITY <= 3 ? "bad" : entry.PRIORITY == 4 ? "warning" : "";
   return tr;
 }
 
