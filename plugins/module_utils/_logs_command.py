@@ -66,6 +66,17 @@ def matches(app: str, options: argparse.Namespace) -> list[str]:
     return [word for number, group in enumerate(alternatives) for word in ([*(["+"] if number else []), *group])]
 
 
+def once(entries: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Entries, each once: one that journald was writing when its file was full may be in the next file, too (seen with systemd 257).
+    Only its number in the journal differs then."""
+    seen: deque[str] = deque(maxlen=32)  # other hosts' entries may come between
+    for entry in entries:
+        cursor = ";".join(part for part in text_of(entry.get("__CURSOR")).split(";") if part[:2] not in ("s=", "i="))
+        if not cursor or cursor not in seen:
+            seen.append(cursor)
+            yield entry
+
+
 def whole(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Entries, the parts of a long line together: Docker's journald driver cuts lines into pieces of 16 KiB."""
     parts: dict[str, list[str]] = {}
@@ -137,7 +148,7 @@ def show(config: Mapping[str, Any], options: argparse.Namespace) -> int:
     redactor = Redactor(_logs_collect.secrets(config["secret_dirs"]), config["redact"])
     with subprocess.Popen([*command, *matches(config["app"], options)], stdout=subprocess.PIPE) as journal:
         entries = (entry for entry in map(_parsed, journal.stdout or ()) if entry)
-        found = (shown for shown in (described(entry, redactor) for entry in whole(entries)) if wanted(shown, least, expression))
+        found = (shown for shown in (described(entry, redactor) for entry in whole(once(entries))) if wanted(shown, least, expression))
         try:
             for shown in deque(found, options.lines) if options.lines and not options.follow else found:
                 sys.stdout.write((json.dumps(shown, ensure_ascii=False) if options.json else line(shown)) + "\n")

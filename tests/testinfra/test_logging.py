@@ -256,8 +256,9 @@ def test_lines_of_both_hosts_are_on_the_hub() -> None:
 
 
 def test_a_stranger_is_refused() -> None:
+    mark = token("stranger")
     boot = "_BOOT_ID=$(tr -d - </proc/sys/kernel/random/boot_id)"
-    entry = f"printf '%s\\n' __REALTIME_TIMESTAMP=1795597200000000 __MONOTONIC_TIMESTAMP=1 {boot} MESSAGE=from-a-stranger ''"
+    entry = f"printf '%s\\n' __REALTIME_TIMESTAMP=1795597200000000 __MONOTONIC_TIMESTAMP=1 {boot} MESSAGE={mark} ''"
     ask = f"curl --silent --show-error --max-time 10 --insecure --header 'Content-Type: application/vnd.fdo.journal' --data-binary @- https://{HUB}:19532/upload"
     make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=operations-far -keyout /root/x.key -out /root/x.crt 2>/dev/null"
     for own in ("", " --cert /root/x.crt --key /root/x.key"):  # no certificate; one that somebody else signed
@@ -265,7 +266,7 @@ def test_a_stranger_is_refused() -> None:
             FAR,
             f"{make}; {entry} | {ask}{own} --output /root/answer --write-out '%{{http_code}}' >/root/code; ! grep -q 202 /root/code",
         )
-    assert find("from-a-stranger", "--all --since '2000-01-01'", wait=2) == []
+    assert find(mark, "--all --since '2000-01-01'", wait=2) == []
     good = " --cert /etc/kasaneha-logs/host.crt --key /etc/kasaneha-logs/host.key"  # the negative control
     assert "202" in on(FAR, f"{entry} | {ask}{good} --output /dev/null --write-out '%{{http_code}}'")
 

@@ -34,6 +34,16 @@ def test_what_is_asked(arguments: str, asked: str) -> None:
     assert command.matches("shop", options) == asked.split()
 
 
+def test_an_entry_that_the_journal_stored_twice_is_shown_once() -> None:
+    cursor = "s=f0;i={};b=0b;m=98;t=66;x={}"
+    entries = [
+        {"MESSAGE": str(n), "__CURSOR": cursor.format(*ids)}
+        for n, ids in enumerate([("1", "a"), ("2", "b"), ("3", "a"), ("4", "c")])
+    ]
+    assert [entry["MESSAGE"] for entry in command.once(entries)] == ["0", "1", "3"]
+    assert len(list(command.once([{"MESSAGE": "x"}, {"MESSAGE": "x"}]))) == 2  # without a cursor nothing is known
+
+
 def shown(**entry: Any) -> dict[str, str]:
     return command.described({"__REALTIME_TIMESTAMP": "1795597200250000", "_HOSTNAME": "h", **entry}, Redactor())
 
