@@ -224,7 +224,7 @@ def seconds_of_requests() -> float:
 def test_the_collector_is_away_and_nobody_notices() -> None:
     outage, mark = 600 if os.environ.get("LONG") else 12, token("away")
     container(
-        "late", f"i=0; while [ $SECONDS -lt {outage + 25} ]; do i=$((i+1)); echo {mark} $i; sleep 0.004; done", service="late"
+        "late", f"i=0; while [ $SECONDS -lt {outage + 25} ]; do for _ in 1 2 3; do i=$((i+1)); echo {mark} $i; done; sleep 0.01; done", service="late"
     )
     before = seconds_of_requests()
     on(HUB, "systemctl stop kasaneha-logs")
@@ -236,7 +236,7 @@ def test_the_collector_is_away_and_nobody_notices() -> None:
     on(HUB, "systemctl start kasaneha-logs; docker wait late")
     logged = int(on(HUB, f"docker logs late | grep --count {mark}"))
     found = find(f"'{mark} [0-9]+$'", "--service late", f"--since '{outage // 60 + 5} min ago'", wait=60, count=logged)
-    assert len(found) == logged > 100 * outage
+    assert len(found) == logged > 100 * outage  # lines of a second; twice as many where the machine is idle
     assert find(f"{mark}-second")
     print(
         f"median of requests: {before * 1000:.1f} ms, {during * 1000:.1f} ms with the collector away; {logged} lines of {outage} s caught up"
