@@ -224,7 +224,9 @@ def seconds_of_requests() -> float:
 def test_the_collector_is_away_and_nobody_notices() -> None:
     outage, mark = 600 if os.environ.get("LONG") else 12, token("away")
     container(
-        "late", f"i=0; while [ $SECONDS -lt {outage + 25} ]; do for _ in 1 2 3; do i=$((i+1)); echo {mark} $i; done; sleep 0.01; done", service="late"
+        "late",
+        f"i=0; while [ $SECONDS -lt {outage + 25} ]; do for _ in 1 2 3; do i=$((i+1)); echo {mark} $i; done; sleep 0.01; done",
+        service="late",
     )
     before = seconds_of_requests()
     on(HUB, "systemctl stop kasaneha-logs")
