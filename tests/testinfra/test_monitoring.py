@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -160,6 +161,7 @@ def test_who_would_be_told(root):
 
 
 def test_only_watchdog_fires_and_the_outside_hears_it(ask, received):
+    time.sleep(15 * 60 if os.environ.get("LONG") else 0)
     assert firing(ask) == ["Watchdog"]
     beats = wait(lambda: [entry for entry in received() if entry["kind"] == "heartbeat"], 90, "a heartbeat")
     assert beats[0]["alerts"][0]["alertname"] == "Watchdog"
@@ -294,6 +296,44 @@ def test_people_hear_of_an_outage_and_of_its_end(container, root, received):
     show = f"docker inspect -f '{{{{(index .NetworkSettings.Networks \"kasaneha-data\").IPAddress}}}}' {container}"
     assert root(show).strip() != address  # and the exporter has followed it
     root("docker ps --quiet --filter label=squatter | xargs docker rm --force")
+
+
+SLOW = {"BackupStale", "CertificateExpiresSoon", "ServedCertificateExpiresSoon", "DiskFull"}
+
+
+def test_what_comes_slowly_is_noticed(root, ask, received):
+    """An old backup, a certificate of 30 days with 5 left, a full file system. They fire after up to 30 minutes (make proof)."""
+    began, day = time.time(), "%Y%m%d%H%M%SZ"
+    since, until = (time.strftime(day, time.gmtime(began + days * 86400)) for days in (-25, 5))
+    tls, reread = "/etc/kasaneha/tls/kasaneha", "systemctl reload nginx; systemctl start kasaneha-metrics"
+    root(
+        "mkdir -p /srv/small; mount -t tmpfs -o size=20M small /srv/small; head -c 20M /dev/zero >/srv/small/full 2>/dev/null || true"
+    )
+    root(f"cp -a {tls} /root/tls; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=kasaneha.test "
+         f"-not_before {since} -not_after {until} -keyout {tls}/privkey.pem -out {tls}/fullchain.pem 2>&1; {reread}")  # fmt: skip
+    metric = "kasaneha_backup_last_success_timestamp_seconds"
+    root(
+        f"cd /var/lib/prometheus/node-exporter; cp -a backup.prom /root; sed -Ei 's/^({metric}.*) .*/\\1 {began - 31 * 3600}/' backup.prom"
+    )
+    try:
+        wait(
+            lambda: {alert["labels"]["alertname"] for alert in ask("alerts")["alerts"]} >= SLOW,
+            120,
+            "all of them are on their way",
+        )
+        if os.environ.get("LONG"):
+
+            def told() -> set[str]:
+                entries = [entry for entry in received() if entry["kind"] == "webhook" and entry["at"] > began]
+                return {alert["alertname"] for entry in entries for alert in entry["alerts"]}
+
+            wait(lambda: told() >= SLOW, 35 * 60, "people have heard of them")
+            assert told() == SLOW
+    finally:
+        root(
+            f"umount /srv/small; cp -a /root/tls/. {tls}; mv /root/backup.prom /var/lib/prometheus/node-exporter; rm -r /root/tls; {reread}"
+        )
+    wait(lambda: [alert["labels"]["alertname"] for alert in ask("alerts")["alerts"]] == ["Watchdog"], 120, "all is well again")
 
 
 def test_after_a_reboot_all_of_it_is_back_and_nothing_is_stale(root, ask, received, variables):
