@@ -66,8 +66,7 @@ proof: lab ## the long proofs; results go to benchmarks/results
 	python benchmarks/edge.py
 	python benchmarks/backup.py
 	python benchmarks/logs.py
-	BACKUP_KILLS=25 BACKUP_ROUNDS=20 tests/run.sh backups
-	LONG=true tests/run.sh molecule releases cleanup
+	LONG=true tests/run.sh backups molecule releases cleanup
 
 lab: setup-dev # the images that tests and measurements need, besides those of the demo
 	tests/run.sh lab

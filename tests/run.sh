@@ -11,8 +11,9 @@ lint() { ansible-lint && yamllint . && ruff check . && ruff format --check . && 
 unit() { python -m pytest -q tests/unit tests/templates; }
 collection() { tests/collection.sh; }
 lab() { lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true; }
-backups() { python -m pytest -q tests/lab/test_backup.py tests/lab/test_backup_faults.py; } # with many kills, in `make proof`
-images() { python -m pytest -q -n 2 --dist loadfile tests/lab; }
+quick=$([ -n "${LONG:-}" ] || echo "not long") # LONG=true, in `make proof`: what takes long, too
+backups() { python -m pytest -q -m "$quick" tests/lab/test_backup{,_faults,_versions}.py; }
+images() { python -m pytest -q -m "$quick" -n 2 --dist loadfile tests/lab; }
 scenarios() { # all of them, whatever becomes of one; the images are there: the step lab made them
   local code=0
   for scenario in "$@"; do

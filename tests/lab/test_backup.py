@@ -23,7 +23,7 @@ from .boxes import Lab
 
 pytestmark = as_root
 
-ROUNDS = int(os.environ.get("BACKUP_ROUNDS", "2"))  # `make proof` asks for more
+ROUNDS = 20 if os.environ.get("LONG") else 2
 
 
 @pytest.fixture(scope="module")

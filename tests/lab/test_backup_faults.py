@@ -24,7 +24,7 @@ from .boxes import Lab
 
 pytestmark = as_root
 
-KILLS = int(os.environ.get("BACKUP_KILLS", "4"))  # `make proof` asks for more
+KILLS = 25 if os.environ.get("LONG") else 4
 
 
 @pytest.fixture(scope="module")

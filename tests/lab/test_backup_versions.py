@@ -52,3 +52,21 @@ def test_a_set_goes_to_a_newer_server_and_to_no_older_one(shop: Shop, tmp_path: 
         assert "the set is of PostgreSQL 17." in said and "this server is the older 15." in said
     finally:
         shop.write(container=shop.box.name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("image", ["postgres", "postgres17"])
+def test_a_gigabyte_comes_back_whole(image: str, shop: Shop, tmp_path: Path) -> None:
+    large = Shop(shop.lab, tmp_path, image)
+    large.sql(EVERYTHING)
+    # Text that compresses as writing does, by two thirds or so.
+    large.sql("CREATE TABLE large AS SELECT n AS id, (SELECT string_agg(md5((n * 7919 + m)::text) || ' and so on ', '') FROM generate_series(1, 25) m)"
+              " AS text FROM generate_series(1, 1000000) n; ALTER TABLE large ADD PRIMARY KEY (id)")  # fmt: skip
+    assert int(large.sql("SELECT pg_total_relation_size('large')")) > 1 << 30
+    whole = "SELECT count(*), sum(hashtext(text)::bigint), md5(string_agg(id::text, ',' ORDER BY id)) FROM large"
+    content, rows = large.sql(CONTENT), large.sql(whole)
+    made = large.run("run")["set"]["id"]
+    assert large.run("drill", made)["set"]["drilled"]
+    large.sql("DELETE FROM large WHERE id % 2 = 0; DROP TABLE secured")
+    large.run("restore", made, "--no-safety")
+    assert large.sql(whole) == rows and large.sql(CONTENT) == content
