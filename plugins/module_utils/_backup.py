@@ -45,7 +45,7 @@ class Engine(Restorer):
                 copied, failed = self._copy_all()
                 removed: list[str] = []
                 if prune and not fresh and not failed and not found.manifest.get("shrunk"):
-                    removed = self._prune()
+                    removed = self._prune(found.id)
                 result = {"changed": not fresh, "set": self.sets.find(found.id).summary(), "copied": copied, "removed": removed}
                 if failed:
                     raise BackupError(f"The set {found.id} is good, but not everywhere yet: {' '.join(failed)}", UPLOAD_FAILED)
@@ -123,9 +123,10 @@ class Engine(Restorer):
         self._metrics()
         return {"changed": bool(removed), "keep": decided.keep, "removed": removed, "note": decided.note}
 
-    def _prune(self) -> list[str]:
+    def _prune(self, new: str = "") -> list[str]:
+        """:param new: the set just made, which stays whatever the clock has done."""
         removed = []
-        for name in self.plan().remove:
+        for name in (name for name in self.plan().remove if name != new):
             found = self.sets.find(name)
             try:
                 for remote in found.state.get("offsite", {}):

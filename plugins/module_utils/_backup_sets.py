@@ -182,7 +182,10 @@ class Sets:
         return Set(path, manifest if isinstance(manifest, dict) and not wrong else {}, state, " ".join(wrong))
 
     def partial(self) -> Path:
-        """A new folder for a set under way."""
+        """A new folder for a set under way. No two sets begin in the same second: their names say which one is newer."""
+        newest = max((plan.id_time(entry.name) or 0 for entry in self.root.iterdir()), default=0)
+        while newest <= time.time() < newest + 1:
+            time.sleep(0.05)
         path = self.root / f"{PARTIAL}{plan.set_id(time.time(), secrets.token_hex(3))}"
         path.mkdir(mode=0o700)
         return path

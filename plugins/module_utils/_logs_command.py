@@ -148,7 +148,9 @@ def show(config: Mapping[str, Any], options: argparse.Namespace) -> int:
     redactor = Redactor(_logs_collect.secrets(config["secret_dirs"]), config["redact"])
     with subprocess.Popen([*command, *matches(config["app"], options)], stdout=subprocess.PIPE) as journal:
         entries = (entry for entry in map(_parsed, journal.stdout or ()) if entry)
-        found = (shown for shown in (described(entry, redactor) for entry in whole(once(entries))) if wanted(shown, least, expression))
+        found = (
+            shown for shown in (described(entry, redactor) for entry in whole(once(entries))) if wanted(shown, least, expression)
+        )
         try:
             for shown in deque(found, options.lines) if options.lines and not options.follow else found:
                 sys.stdout.write((json.dumps(shown, ensure_ascii=False) if options.json else line(shown)) + "\n")
