@@ -8,7 +8,7 @@ unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
 # Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-logs bench-monitoring lab lab-efk proof setup setup-own setup-dev
+.PHONY: help demo demo-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-development bench-logs bench-monitoring lab lab-efk proof setup setup-own setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -71,6 +71,9 @@ bench-edge: lab ## requests/s and p99 through the edge, beside the first design 
 bench-backup: lab ## what a proven backup and its restore cost, beside the raw tools and the usual scripts
 	python benchmarks/backup.py
 
+bench-development: lab ## seconds from a saved file to the page and to the backend
+	python benchmarks/development.py
+
 bench-logs: lab ## lines/s, memory and disk of the way of a line into the journal
 	python benchmarks/logs.py
 
@@ -88,6 +91,8 @@ proof: lab ## the long proofs; results go to benchmarks/results
 	python benchmarks/edge.py
 	python benchmarks/backup.py
 	python benchmarks/logs.py
+	python benchmarks/development.py
+	tests/run.sh sources
 	BACKUP_KILLS=25 BACKUP_ROUNDS=20 tests/run.sh backups
 	LONG=true tests/run.sh molecule releases watching cleanup
 

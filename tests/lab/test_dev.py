@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from .boxes import Lab, until
-from .developer import PORTS, Developer
+from .developer import PORTS, Developer, edit
 
 
 @pytest.fixture(scope="module")
@@ -130,17 +130,6 @@ def test_a_neighbouring_container_finds_no_port_open(developer: Developer, lab: 
 # --- edits ---------------------------------------------------------------------------------------------
 
 
-def edit(path: Path, old: str, new: str) -> None:
-    """As an editor does: another file under the same name."""
-    text = path.read_text()
-    assert old in text
-    owner = path.stat()
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text.replace(old, new))
-    subprocess.run(["chown", f"{owner.st_uid}:{owner.st_gid}", str(fresh)], check=True)
-    fresh.rename(path)
-
-
 def seconds_until(what: str, seen: Callable[[], Any], limit: float) -> float:
     began = time.monotonic()
     until(what, seen, limit)
@@ -169,6 +158,18 @@ def test_what_does_not_compile_is_said_and_the_rest_stays(developer: Developer) 
     edit(source, "\tunknown()\n", "")
     edit(developer.frontend / "src/pages/index.astro", "<h1", "<h1>")
     until("the page again", lambda: "Good evening" in developer.page(), 5)
+    assert developer.started() == before
+
+
+def test_a_build_that_fails_shows_its_last_lines_and_the_rest_stays(developer: Developer) -> None:
+    before = developer.started()
+    edit(developer.backend / "Dockerfile.dev", "WORKDIR /app", "WORKDIR /app\nRUN echo this is why && false")
+    done = developer.site()
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "Release dev cannot be built on dev. Nothing of the application was changed." in said
+    assert "this is why" in said
+    edit(developer.backend / "Dockerfile.dev", "\nRUN echo this is why && false", "")
+    assert changes(developer.site()) == 0  # the same source is the same image
     assert developer.started() == before
 
 
