@@ -25,7 +25,7 @@ scenarios() { # all of them, whatever becomes of one; the images are there: the 
 molecule() { scenarios default firewall edge; }
 releases() { scenarios release fleet backup debian12; } # release and fleet one after the other: only one load at a time is possible
 watching() { scenarios monitoring logging; } # in `make proof`: alerts and outages take their time
-sources() { scenarios build; } # in `make proof`: real builds of a site and of a backend
+sources() { DOCKER_CONFIG=$(python tests/lab/developer.py) scenarios build; } # in `make proof`: real builds of a site and of a backend
 cleanup() { lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
 
 passed=0 failed=0 failures=()

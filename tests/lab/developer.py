@@ -166,3 +166,7 @@ class Developer:
         self.run("docker", "image", "rm", "--force", f"{self.app}-dev/backend:dev", f"{self.app}-dev/frontend:dev")
         if os.getuid() == 0:
             subprocess.run(["userdel", self.user], check=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    print(plugins())
