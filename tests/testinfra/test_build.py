@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,13 @@ QUICK = {"nginx_watch_seconds": 3, "app_start_timeout": 30}
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout that these tests may edit."""
-    return Path(shutil.copytree(ROOT / "lab" / "source", tmp_path_factory.mktemp("build") / "source"))
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A checkout that these tests may edit; the images that were built from it go with it."""
+    yield Path(shutil.copytree(ROOT / "lab" / "source", tmp_path_factory.mktemp("build") / "source"))
+    built = subprocess.run(
+        ["docker", "image", "ls", "--quiet", "kasaneha-built/*"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    subprocess.run(["docker", "image", "rm", "--force", *built], capture_output=True, check=False)
 
 
 def deploy(source: Path, *options: str, **variables: Any):
