@@ -153,9 +153,7 @@ class Developer:
     def started(self) -> str:
         """When each container began; another line means that one began again."""
         names = [f"{self.app}-{name}" for name in ("postgres", "redis", "backend", "frontend")]
-        return self.run(
-            "docker", "inspect", "--format", "{{.Name}} {{.Id}} {{.State.StartedAt}} {{.State.Health.Status}}", *names
-        ).stdout
+        return self.run("docker", "inspect", "--format", "{{.Name}} {{.Id}} {{.State.StartedAt}}", *names).stdout
 
     def logs(self, service: str) -> str:
         done = self.run("docker", "logs", "--tail", "50", f"{self.app}-{service}")

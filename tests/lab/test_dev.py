@@ -89,7 +89,7 @@ def test_the_first_run_brings_everything_up(developer: Developer) -> None:
     assert developer.greeting() == "Good morning"
     assert "/debug/pprof/" in requests.get(developer.url("dev_pprof_port", "/debug/pprof/"), timeout=10).text
     assert developer.sql("SELECT version FROM schema_migrations") == "001_entries.sql"
-    times = re.findall(r"T(\S+)Z ", developer.started())
+    times = re.findall(r"T(\S+)Z$", developer.started(), re.MULTILINE)
     assert times[:2] < times[2:3] < times[3:]  # databases, backend, frontend
 
 
