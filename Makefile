@@ -8,7 +8,7 @@ unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
 # Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-logs bench-monitoring lab lab-efk proof setup setup-dev
+.PHONY: help demo demo-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-development bench-logs bench-monitoring lab lab-efk proof setup setup-own setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,6 +18,28 @@ demo: setup ## a fresh machine -> a throw-away Debian server on it, provisioned,
 
 demo-down: setup ## remove the throw-away server, its network and its volumes
 	lab/mitogen.sh ansible-playbook lab/destroy.yml -i inventories/local
+
+# The developer's machine of inventories/dev: docs/development.md. Another app_name: make dev-logs DEV=name.
+DEV ?= kasaneha
+dev: setup-own ## this machine as a developer's: the sources mounted, hot reload, databases
+	ansible-playbook site.yml -i inventories/dev
+
+dev-stop: ## stop it; `make dev` starts it again, with its data
+	docker compose --project-name $(DEV) stop
+	docker compose --project-name $(DEV)-data stop
+
+dev-reset: ## throw its containers and all its data away
+	docker compose --project-name $(DEV) down --volumes
+	docker compose --project-name $(DEV)-data down --volumes
+
+dev-logs: ## what it prints, as it comes
+	docker compose --project-name $(DEV) logs --follow --tail 100
+
+dev-psql: ## psql in its database
+	docker exec --interactive --tty $(DEV)-postgres sh -c 'exec psql -U "$$POSTGRES_USER" -d "$$POSTGRES_DB"'
+
+dev-migrate: ## apply migrations that came later; COMMAND="go run cmd/api/main.go migrate up"
+	docker exec $(DEV)-backend /bin/sh /run/deploy/with-secrets $(or $(COMMAND),go run cmd/api/main.go migrate up)
 
 test: setup-dev ## everything CI runs
 	tests/run.sh
@@ -49,6 +71,9 @@ bench-edge: lab ## requests/s and p99 through the edge, beside the first design 
 bench-backup: lab ## what a proven backup and its restore cost, beside the raw tools and the usual scripts
 	python benchmarks/backup.py
 
+bench-development: lab ## seconds from a saved file to the page and to the backend
+	python benchmarks/development.py
+
 bench-logs: lab ## lines/s, memory and disk of the way of a line into the journal
 	python benchmarks/logs.py
 
@@ -66,13 +91,17 @@ proof: lab ## the long proofs; results go to benchmarks/results
 	python benchmarks/edge.py
 	python benchmarks/backup.py
 	python benchmarks/logs.py
-	LONG=true tests/run.sh backups molecule releases cleanup
+	python benchmarks/development.py
+	LONG=true tests/run.sh backups sources molecule releases cleanup
 
 lab: setup-dev # the images that tests and measurements need, besides those of the demo
 	tests/run.sh lab
 
 setup:
 	@lab/setup.sh
+
+setup-own:
+	@lab/setup.sh own
 
 setup-dev:
 	@lab/setup.sh dev

@@ -5,6 +5,7 @@
 #
 #   lab/setup.sh        what `make demo` needs
 #   lab/setup.sh dev    what `make test` needs as well
+#   lab/setup.sh own    what `make dev` needs: Python alone, Docker is there already
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -17,12 +18,14 @@ die() { say "setup: $*"; exit 1; }
 
 # --- packages ---------------------------------------------------------------------------------
 missing=()
-docker info >/dev/null 2>&1 || command -v dockerd >/dev/null || missing+=(docker.io)
-python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-command -v ssh >/dev/null || missing+=(openssh-client)
-command -v curl >/dev/null || missing+=(curl)
-# Base images are pulled where a registry answers; mmdebstrap makes them from signed packages where none does.
-command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+if [ "${1:-}" != own ]; then
+  docker info >/dev/null 2>&1 || command -v dockerd >/dev/null || missing+=(docker.io)
+  python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+  command -v ssh >/dev/null || missing+=(openssh-client)
+  command -v curl >/dev/null || missing+=(curl)
+  # Base images are pulled where a registry answers; mmdebstrap makes them from signed packages where none does.
+  command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+fi
 # What backups are made with; their tests run on this machine.
 if [ "${1:-}" = dev ]; then
   for program in zstd age rclone; do command -v "$program" >/dev/null || missing+=("$program"); done
@@ -57,7 +60,7 @@ if [ "${1:-}" = dev ] && [ ! -x "$tools/usr/bin/promtool" ] && command -v apt-ge
 fi
 
 # --- Docker Engine ------------------------------------------------------------------------------
-if ! docker info >/dev/null 2>&1; then
+if [ "${1:-}" != own ] && ! docker info >/dev/null 2>&1; then
   [ ${#as_root[@]} -gt 0 ] || die "Docker does not answer and this user may not start it. Start Docker and add yourself to the group 'docker', or run this as root."
   say "setup: starting Docker"
   if [ -d /run/systemd/system ]; then

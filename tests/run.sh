@@ -25,6 +25,7 @@ scenarios() { # all of them, whatever becomes of one; the images are there: the 
 }
 molecule() { scenarios default firewall edge debian12; }
 releases() { scenarios release fleet operations; } # release and fleet one after the other: only one load at a time is possible
+sources() { DOCKER_CONFIG=$(python tests/lab/developer.py) scenarios build; } # in `make proof`: real builds of a site and of a backend
 cleanup() { lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
 
 passed=0 failed=0 failures=()
@@ -43,7 +44,7 @@ run() { # steps that run side by side
 
 if [ $# -gt 0 ]; then
   for step in "$@"; do
-    case $step in images | backups | molecule | releases) run lab ;; esac
+    case $step in images | backups | sources | molecule | releases) run lab ;; esac
     run "$step"
   done
 else

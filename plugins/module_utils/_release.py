@@ -15,7 +15,7 @@ NAME = re.compile("[a-z][a-z0-9-]*")
 
 SERVICE_KEYS = frozenset(
     "image build port publish health release_key release_label user environment secrets secrets_as command volumes read_only tmpfs"
-    " cap_add memory cpus pids stop_timeout".split()
+    " cap_add memory cpus pids stop_timeout source publish_also healthcheck after".split()
 )
 
 
@@ -84,8 +84,6 @@ def service_problems(
     if not isinstance(services, Mapping):
         return problems
     colours = [colours] if isinstance(colours, str) else list(colours or [])
-    if services and not colours:
-        problems.append("app_colours: is empty. A release needs at least one slot, e.g. [blue, green].")
     if services and not release:
         problems.append(
             "app_release: is not set, and nothing is installed here yet. Name the release to install, e.g. -e app_release=v1.0.0."
@@ -122,12 +120,15 @@ def _one_service(where: str, service: Mapping[str, Any], colours: list[str]) -> 
         ("environment", "{PORT: 8080}"),
         ("secrets", "{JWT_SECRET: jwt_secret}"),
         ("publish", "{blue: 18080, green: 18180}"),
+        ("publish_also", "{6060: 6060}"),
+        ("healthcheck", "{test: [CMD, wget, -q, -O, /dev/null, http://127.0.0.1:8080/health], interval: 5s}"),
+        ("source", "{path: /home/me/backend, at: /app, keep: [node_modules]}"),
     ):
-        if key in service and not isinstance(service[key], Mapping):
+        if key in service and not isinstance(service[key], Mapping) and not (key == "publish" and not colours):
             problems.append(f"{where}.{key}: is not a mapping. Write it as {example}.")
+    if service.get("publish") and not service.get("port"):
+        problems.append(f"{where}.port: is not set. It is the port on which the container listens.")
     if isinstance(service.get("publish"), Mapping):
-        if not service.get("port"):
-            problems.append(f"{where}.port: is not set. It is the port on which the container listens.")
         problems += [
             f"{where}.publish.{colour}: is not set. Each colour needs a port of its own."
             for colour in colours
@@ -139,6 +140,10 @@ def _one_service(where: str, service: Mapping[str, Any], colours: list[str]) -> 
             for variable, secret in service["secrets"].items()
             if not secret or not isinstance(secret, str)
         ]
+    if not colours and isinstance(service.get("publish"), Mapping):
+        problems.append(f"{where}.publish: names ports of colours, and app_colours has none. Write one port: publish: 8080.")
+    if colours and service.get("publish_also"):
+        problems.append(f"{where}.publish_also: would be one port for every colour. It needs app_colours: [].")
     if service.get("secrets_as", "environment") not in ("environment", "file"):
         problems.append(f"{where}.secrets_as: is {service['secrets_as']!r}. Use environment or file.")
     return problems
@@ -148,12 +153,22 @@ def service_ports(services: Mapping[str, Any]) -> dict[str, int]:
     """Variable name -> port, for every published port of every colour."""
     if not isinstance(services, Mapping):
         return {}
-    return {
-        f"app_services.{name}.publish.{colour}": port
-        for name, service in services.items()
-        if isinstance(service, Mapping) and isinstance(service.get("publish"), Mapping)
-        for colour, port in service["publish"].items()
-    }
+    ports = {}
+    for name, service in services.items():
+        published = service.get("publish") if isinstance(service, Mapping) else None
+        if isinstance(published, Mapping):
+            ports.update({f"app_services.{name}.publish.{colour}": port for colour, port in published.items()})
+        elif isinstance(published, (int, str)) and published:
+            ports[f"app_services.{name}.publish"] = published
+        if isinstance(service, Mapping) and isinstance(service.get("publish_also"), Mapping):
+            ports.update({f"app_services.{name}.publish_also.{port}": port for port in service["publish_also"]})
+    return ports
+
+
+def published_port(service: Mapping[str, Any], colour: str) -> int:
+    """On which port of the host a service listens; without colours there is one."""
+    published = service["publish"]
+    return int(published[colour] if isinstance(published, Mapping) else published)
 
 
 def service_secrets(services: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ options:
     type: str
     required: true
   colour:
-    description: The colour to ask.
+    description: The colour to ask; empty where the application has none.
     type: str
     required: true
   release:
@@ -89,7 +89,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _gate, _probe
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _gate, _probe, _release
 from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
 
 
@@ -108,7 +108,7 @@ def one_round(module: AnsibleModule, started: dict[str, str], restarts: dict[str
         if container:
             started[name] = container["started"]
         if not problem and service.get("publish"):
-            url = f"http://{bracketed(params['address'])}:{service['publish'][params['colour']]}{service.get('health', '/')}"
+            url = f"http://{bracketed(params['address'])}:{_release.published_port(service, params['colour'])}{service.get('health', '/')}"
             status, body = _probe.ask(url)
             problem = _gate.answer_problem(status, body, service.get("release_key", ""), params["release"])
             problem = f"{url}: {problem}" if problem else ""

@@ -25,11 +25,25 @@ class Load:
     """
 
     def __init__(
-        self, address: str, rate: float = 200, sources: str = "198.51.100.128-198.51.100.191", slow: float = 5, streams: int = 1
+        self,
+        address: str,
+        rate: float = 200,
+        sources: str = "198.51.100.128-198.51.100.191",
+        slow: float = 5,
+        streams: int = 1,
+        **others: str,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="kasaneha-load-"))
         self.client = docker.from_env(timeout=ENDS_WITHIN + 30)
-        options = {"address": address, "rate": rate, "sources": sources, "slow": slow, "streams": streams, "out": "/out/requests"}
+        options = {
+            "address": address,
+            "rate": rate,
+            "sources": sources,
+            "slow": slow,
+            "streams": streams,
+            "out": "/out/requests",
+            **others,
+        }
         name = f"kasaneha-load-{secrets.token_hex(4)}"
         self.container: Any = None
         self.records: list[dict[str, Any]] = []

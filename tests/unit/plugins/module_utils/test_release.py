@@ -215,16 +215,27 @@ def test_name(name: object, good: bool) -> None:
 
 
 @pytest.mark.parametrize("colours", [[], None, ()])
-def test_a_release_needs_a_colour(colours: Any) -> None:
-    assert [problem.split(".")[0] for problem in problems(changed(), colours=colours)] == ["app_colours: is empty"]
+def test_without_colours_a_service_has_one_port(colours: Any) -> None:
+    assert [problem.split(":")[0] for problem in problems(changed(), colours=colours)] == ["app_services.backend.publish"]
+    assert problems(changed(publish=8080, publish_also={6060: 6060}), colours=colours) == []
     assert problems({}, colours=colours) == []
+    assert [problem.split(":")[0] for problem in problems(changed(publish_also={6060: 6060}))] == [
+        "app_services.backend.publish_also"
+    ]
+    assert _release.published_port({"publish": 8080}, "") == 8080
+    assert _release.published_port({"publish": {"blue": 1, "green": "2"}}, "green") == 2
+    assert _release.service_ports({"backend": {"publish": 8080, "publish_also": {6060: 6061}}}) == {
+        "app_services.backend.publish": 8080,
+        "app_services.backend.publish_also.6060": 6060,
+    }
 
 
 def test_every_key_of_the_readme_is_known() -> None:
     documented = {
         **SERVICE, "health": "/health", "release_key": "release", "release_label": "version", "user": "1:1", "environment": {},
         "secrets": {}, "secrets_as": "file", "command": [], "volumes": [], "read_only": True, "tmpfs": [], "cap_add": [],
-        "memory": "1m", "cpus": 1, "pids": 1, "stop_timeout": 1,
+        "memory": "1m", "cpus": 1, "pids": 1, "stop_timeout": 1, "build": {"context": "/src"}, "source": {"path": "/src"},
+        "healthcheck": {"test": ["CMD", "true"]}, "after": ["other"],
     }  # fmt: skip
     assert problems({"backend": documented}) == []
 
