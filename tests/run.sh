@@ -22,7 +22,7 @@ scenarios() { # all of them, whatever becomes of one; the images are there: the 
   done
   return "$code"
 }
-molecule() { scenarios default firewall edge; }
+molecule() { scenarios default firewall edge adopt; }
 releases() { scenarios release fleet backup debian12; } # release and fleet one after the other: only one load at a time is possible
 watching() { scenarios monitoring logging; } # in `make proof`: alerts and outages take their time
 cleanup() { lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory; }

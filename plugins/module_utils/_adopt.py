@@ -35,6 +35,7 @@ def recognise(inspected: Iterable[Mapping[str, Any]], prefix: str, services: Seq
             "status": entry["State"]["Status"],
             "restart": (entry.get("HostConfig", {}).get("RestartPolicy") or {}).get("Name") or "no",
             "mounts": {mount["Destination"]: mount["Source"] for mount in entry.get("Mounts") or [] if mount.get("Source")},
+            "edge": bool({80, 443} & _published(entry.get("HostConfig", {}).get("PortBindings") or {})),
             "ports": sorted(_published(entry.get("HostConfig", {}).get("PortBindings") or {})),
             "folder": labels.get("com.docker.compose.project.working_dir", ""),
             "image": config.get("Image", ""),
@@ -150,6 +151,11 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
         return [
             f"adopt_prefix: there are {names}, but no container of PostgreSQL. Import a dump instead (docs/adopt.md) and remove them."
         ]
+    if facts.get("installed"):
+        return [
+            f"{facts['installed']}: a release of ours is here already, with data of its own, which a takeover would replace. "
+            "Restore a dump of the old database instead (docs/adopt.md), and remove the old containers."
+        ]
     name, major, ours = postgres["name"], facts.get("major", 0), int(wanted["major"])
     if len(wanted["hosts"]) > 1:
         found.append(
@@ -168,6 +174,11 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
         )
     elif facts.get("said"):
         found.append(f"{name}: its database cannot be read: {facts['said']}")
+    if not any(entry["edge"] for entry in old["services"].values()):
+        found.append(
+            "adopt_services: none of the old containers has port 80 or 443. A web server that is in no container is not taken over: "
+            "name its container, or remove it and let site.yml make the new one."
+        )
     for folder in facts.get("files", []):
         if not folder["source"]:
             found.append(
@@ -177,9 +188,11 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
         elif folder.get("missing"):
             found.append(f"adopt_files.{folder['name']}: {folder['source']} is no folder. Name the one that holds the files.")
     for other in old["others"]:
-        for port in sorted({80, 443} & set(other["ports"]) if other["running"] else ()):
+        ports = sorted({80, 443} & set(other["ports"])) if other["running"] else []
+        if ports:
             found.append(
-                f"{other['name']}: holds port {port} and is none of the containers that would be stopped. Stop it, or add it to adopt_services."
+                f"{other['name']}: holds port {' and '.join(map(str, ports))} and is none of the containers that would be stopped. "
+                "Stop it, or add it to adopt_services."
             )
     if "docker-ce" in facts.get("packages", []) and wanted["docker_source"] != "docker":
         found.append(
@@ -188,9 +201,12 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
     return found + room_problems(facts.get("needs", []), wanted["reserve"])
 
 
-def hint(old: Mapping[str, Any], phase: str) -> str:
-    """What site.yml says on such a server instead of building a second site beside it; empty: nothing to say."""
-    if phase in TAKEN or not old["services"]:
+def hint(old: Mapping[str, Any], phase: str, installed: bool) -> str:
+    """What site.yml says on such a server instead of building a second site beside it; empty: nothing to say.
+
+    :param installed: a release of ours is here, though nothing was taken over: what is left of an older one is nobody's business.
+    """
+    if phase in TAKEN or not old["services"] or (installed and not phase):
         return ""
     names = ", ".join(entry["name"] for entry in old["services"].values())
     return (

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,22 @@ def journal(app: str) -> dict[str, Any]:
     :raises ValueError: it cannot be read.
     """
     return _statefile.read(Path("/var/lib", app, "adopt.json")) or {}
+
+
+def installed(app: str) -> str:
+    """The record of a release of ours; empty when there is none."""
+    record = Path("/var/lib", app, "release.json")
+    return str(record) if record.exists() else ""
+
+
+@contextlib.contextmanager
+def alone(app: str) -> Iterator[None]:
+    """One takeover at a time; whoever comes second waits. The kernel takes the lock back from the dead."""
+    folder = Path("/var/lib", app)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (folder / "adopt.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def inspected(run: Run) -> list[dict[str, Any]]:
@@ -64,7 +82,9 @@ def look(run: Run, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     facts["certificate"] = next((place for place in _adopt.certificate_folders(old, params["names"]) if _pair(place)), "")
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}"]
     facts["packages"] = ["docker-ce"] if "installed" in run([*query, "docker-ce"])[1].split() else []
-    facts["needs"] = _needs(run, params, facts, journal(params["app"]).get("phase", ""))
+    phase = journal(params["app"]).get("phase", "")
+    facts["needs"] = _needs(run, params, facts, phase)
+    facts["installed"] = "" if phase else installed(params["app"])
     return old, facts
 
 
@@ -81,7 +101,7 @@ def _database(run: Run, old: Mapping[str, Any]) -> dict[str, Any]:
     if not postgres.get("running"):
         return facts
     query = "SELECT current_setting('server_version_num')::int / 10000, pg_database_size(current_database())"
-    code, out, err = run(["docker", "exec", postgres["name"], "psql", "-XqAt", "-F", " ", "-U", postgres["user"],
+    code, out, err = run(["docker", "exec", postgres["name"], "psql", "-XqAtw", "-F", " ", "-h", "127.0.0.1", "-U", postgres["user"],
                           "-d", postgres["database"], "-c", query])  # fmt: skip
     if code:
         return {**facts, "said": err.strip()[-300:] or f"psql ended with {code}"}

@@ -20,6 +20,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._adopt_server impo
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import configuration
 
+WAIT = 600  # seconds, for a backup of somebody else's that is under way
 # Waits for this process to end; unless the new site serves by then, or it never came to that, the old containers start again.
 WATCHER = """tail --pid="$1" -f /dev/null
 grep -q '"phase": "switching"' "$2" || exit 0
@@ -47,7 +48,6 @@ class Takeover:
         self.journal: dict[str, Any] = _statefile.read(self.path) or {}
         self.front = [entry["name"] for service, entry in self.old.items() if service not in _adopt.DATA]
         self.data = [entry["name"] for service, entry in self.old.items() if service in _adopt.DATA]
-        self.watcher = f"{self.app}-adopt-watch.service"
 
     # --- small things ------------------------------------------------------------------------------------
 
@@ -65,10 +65,13 @@ class Takeover:
             "retired": ("done",),
         }.get(state, _adopt.TAKEN)
 
+    def watcher(self) -> str:
+        """The unit that waits for the process in the journal to end."""
+        return f"{self.app}-adopt-watch-{self.journal.get('pid')}.service"
+
     def note(self, **changes: Any) -> None:
         """Write down where we are."""
-        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self.journal.update(changes)
+        self.journal.update(pid=os.getpid(), **changes)
         _statefile.write(self.path, self.journal, 0o600)
 
     def must(self, *argv: str) -> str:
@@ -106,7 +109,7 @@ class Takeover:
         if not self.due("saved"):
             return False
         files = [{"name": entry["name"], "path": entry["source"]} for entry in self.facts["files"] if entry["source"]]
-        made = self.old_engine(files=files).run("before the takeover", keep=True, prune=False)
+        made = self.old_engine(files=files).run("before the takeover", keep=True, wait=WAIT, prune=False)
         policies = {entry["name"]: entry["restart"] for entry in self.old.values()}
         self.note(phase="saved", set=made["set"]["id"], rows=made["set"]["rows"], restart=policies)
         return True
@@ -115,10 +118,10 @@ class Takeover:
         """Let what is in the old database and folders be in ours. Runs while the old site serves, and again when it does not."""
         self.note(step="dump")
         sets = self.old_engine(recipients=[], remotes=[])
-        name = sets.run("takeover", prune=False)["set"]["id"]
+        name = sets.run("takeover", wait=WAIT, prune=False)["set"]["id"]
         try:
             self.note(step="restore")
-            done = self.engine(recipients=[], remotes=[]).restore(name, foreign=True, safety=False)
+            done = self.engine(recipients=[], remotes=[]).restore(name, foreign=True, safety=False, wait=WAIT)
             self.note(step="migrate", rows=done["set"]["rows"])
         finally:
             sets.sets.remove(sets.sets.find(name))
@@ -181,12 +184,10 @@ class Takeover:
         """Put right what a dead run left between the old site and the new one."""
         if self.phase != "switching":
             return
-        for _attempt in range(60):  # the watcher of the dead run may be at work, or that run may not be dead
-            if self._run(["systemctl", "is-active", "--quiet", self.watcher])[0]:
+        for _attempt in range(60):  # the watcher of the dead run may be at work
+            if self._run(["systemctl", "is-active", "--quiet", self.watcher()])[0]:
                 break
             time.sleep(0.5)
-        else:
-            raise AdoptError(f"Another takeover is at work (process {self.journal.get('pid')}).")
         if self.journal.get("step") == "serving" and not self.silent():
             self.note(phase="done", step="", closed_seconds=None)
             self.notes.append("The run before this one died while it opened the new site; it serves, and is kept.")
@@ -199,8 +200,8 @@ class Takeover:
         self.recover()
         if not self.due("switched"):
             return False
-        self.note(phase="switching", step="stop", pid=os.getpid())
-        self.must("systemd-run", "--quiet", "--collect", f"--unit={self.watcher}", "--", "/bin/sh", "-c", WATCHER, "sh",
+        self.note(phase="switching", step="stop")
+        self.must("systemd-run", "--quiet", "--collect", f"--unit={self.watcher()}", "--", "/bin/sh", "-c", WATCHER, "sh",
                   str(os.getpid()), str(self.path), *reversed(self.front))  # fmt: skip
         began = time.monotonic()
         try:
@@ -274,18 +275,18 @@ class Takeover:
         """The old containers serve again, with the data that they had; ours keeps what came since, and a backup of it."""
         if self.phase not in _adopt.TAKEN:
             raise AdoptError("There is no takeover to return from.")
-        if not {"postgres", "nginx"} <= set(self.old):
+        edge = [entry["name"] for entry in self.old.values() if entry["edge"]]
+        if "postgres" not in self.old or not edge:
             raise AdoptError("The old containers are not there any more.")
         self.start(self.data)
         for _attempt in range(120):
             if not self._run(["docker", "exec", self.old["postgres"]["name"], "pg_isready", "-q", "-h", "127.0.0.1"])[0]:
                 break
             time.sleep(0.5)
-        behind = [name for name in self.front if name != self.old["nginx"]["name"]]
-        self.start(behind)
+        self.start([name for name in self.front if name not in edge])
         began = time.monotonic()
         self.must("systemctl", "disable", "--now", "--quiet", "nginx.service")
-        self.start([self.old["nginx"]["name"]])
+        self.start(edge)
         said = self.silent(60)
         self.policies()
         for path, lines in self.journal.pop("cron", {}).items():

@@ -124,15 +124,16 @@ def main() -> None:
     module = AnsibleModule(argument_spec={**_adopt_server.OPTIONS, **extra}, supports_check_mode=True)
     state = module.params["state"]
     try:
-        takeover = Takeover(module.run_command, module.params, *_adopt_server.look(module.run_command, module.params))
-        steps = {
-            "saved": takeover.save,
-            "rehearsed": takeover.rehearse,
-            "switched": takeover.switch,
-            "retired": takeover.retire,
-            "returned": takeover.back,
-        }
-        changed = takeover.due(state) if module.check_mode else steps[state]()
+        with _adopt_server.alone(module.params["app"]):
+            takeover = Takeover(module.run_command, module.params, *_adopt_server.look(module.run_command, module.params))
+            steps = {
+                "saved": takeover.save,
+                "rehearsed": takeover.rehearse,
+                "switched": takeover.switch,
+                "retired": takeover.retire,
+                "returned": takeover.back,
+            }
+            changed = takeover.due(state) if module.check_mode else steps[state]()
     except (AdoptError, BackupError, ValueError) as error:
         module.fail_json(msg=str(error))
     journal = takeover.journal

@@ -142,7 +142,7 @@ def main() -> None:
         services=old["services"],
         files=facts["files"],
         certificate=facts.get("certificate", ""),
-        hint=_adopt.hint(old, phase),
+        hint=_adopt.hint(old, phase, bool(_adopt_server.installed(params["app"]))),
         plan=_adopt.plan(old, facts, phase),
         problems=problems,
     )

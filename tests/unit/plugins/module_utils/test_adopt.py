@@ -109,6 +109,8 @@ def test_where_the_certificate_may_be() -> None:
         (server(backend={"mounts": {}}), {}, {}, ["adopt_files.uploads: no folder of the server is mounted at backend:/app/uploads"]),
         ([*server(), container("proxy", ports=[443])], {}, {}, ["proxy: holds port 443"]),
         ([*server(), container("proxy", ports=[443], status="exited")], {}, {}, []),
+        (server(nginx={"ports": []}), {}, {}, ["adopt_services: none of the old containers has port 80 or 443"]),
+        (server(), {"installed": "/var/lib/k/release.json", "major": 17}, {}, ["/var/lib/k/release.json: a release of ours is here already"]),
         ([*server(), container("kasaneha_worker")], {}, {}, []),  # left alone, and named in the plan
         (server()[1:], {}, {}, ["adopt_prefix: there are kasaneha_nginx, kasaneha_backend, but no container of PostgreSQL"]),
         (server(), {}, {"hosts": ["one", "two"]}, ["inventory: a takeover is for one server, and this inventory has one, two"]),
@@ -168,9 +170,12 @@ def test_which_lines_leave_a_crontab(line: str, system: bool, goes: bool) -> Non
 
 @pytest.mark.parametrize("phase", ["", "saved", "rehearsed", "switching", "returned", "done", "retired"])
 def test_site_yml_says_what_to_do_until_it_is_done(phase: str) -> None:
-    hint = _adopt.hint(_adopt.recognise(server(), "kasaneha_"), phase)
+    old = _adopt.recognise(server(), "kasaneha_")
+    hint = _adopt.hint(old, phase, False)
     assert bool(hint) == (phase not in ("done", "retired")) and ("playbooks/adopt.yml" in hint or not hint)
-    assert not _adopt.hint({"services": {}, "others": []}, phase)
+    assert not _adopt.hint({"services": {}, "others": []}, phase, False)
+    # Ours is here though nothing was taken over: the rest is nobody's business. After the way back it is.
+    assert bool(_adopt.hint(old, phase, True)) == (phase not in ("", "done", "retired"))
 
 
 def test_the_plan_names_everything() -> None:
