@@ -175,6 +175,7 @@ class Takeover:
         if not self.due("rehearsed"):
             return False
         self.copy()
+        self.engine().settle(WAIT)  # what was there before was nobody's data
         self.note(phase="rehearsed", step="")
         return True
 
@@ -266,6 +267,8 @@ class Takeover:
             self.journal.setdefault("cron", {}).setdefault(entry["path"], []).extend(entry["lines"])
             self.note()  # first: a line that is gone stands here
             _rewrite(Path(entry["path"]), entry["kept"])
+        if self.phase == "done":
+            self.engine().settle(WAIT)  # nobody shall return to the rehearsal
         changed = bool(running or restarting or self.facts["cron"]) or self.phase != "retired"
         if changed:
             self.note(phase="retired")
@@ -285,8 +288,8 @@ class Takeover:
             time.sleep(0.5)
         self.start([name for name in self.front if name not in edge])
         began = time.monotonic()
-        self.must("systemctl", "disable", "--now", "--quiet", "nginx.service")
-        self.start(edge)
+        # One command, so that whoever dies here leaves nobody without a site.
+        self.must("sh", "-c", 'systemctl disable --now --quiet nginx.service; exec docker start "$@"', "sh", *edge)
         said = self.silent(60)
         self.policies()
         for path, lines in self.journal.pop("cron", {}).items():
