@@ -304,7 +304,7 @@ class Takeover:
 
 def forget(sets: Sets) -> None:
     """Remove the dumps that were only on the way."""
-    for found in sets.all() if sets.root.is_dir() else []:
+    for found in sets.all():
         if found.manifest.get("reason") == TRANSFER:
             sets.remove(found)
     sets.point_latest()
