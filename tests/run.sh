@@ -23,7 +23,7 @@ scenarios() { # all of them, whatever becomes of one; the images are there: the 
   done
   return "$code"
 }
-molecule() { scenarios default firewall edge debian12; }
+molecule() { scenarios default firewall edge debian12 adopt; }
 releases() { scenarios release fleet operations; } # release and fleet one after the other: only one load at a time is possible
 sources() { DOCKER_CONFIG=$(python tests/lab/developer.py) scenarios build; } # in `make proof`: real builds of a site and of a backend
 cleanup() { lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory; }

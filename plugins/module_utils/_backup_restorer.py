@@ -171,6 +171,15 @@ class Restorer:
                 exchange.done()
         return {"changed": True, "closed_seconds": exchange.journal["closed_seconds"], "kept": going}
 
+    def settle(self, wait: float = 0) -> None:
+        """Give up the way back of the last restore, with the database and the files that it replaced."""
+        with self._alone("the end of a restore", wait):
+            journal = restores.read_journal(self.config)
+            if journal.get("going"):
+                with self._exchange(journal) as exchange:
+                    exchange.drop(journal["going"])
+                    exchange.forget()
+
     @contextmanager
     def _exchange(self, journal: dict[str, Any]) -> Iterator[restores.Exchange]:
         with postgres.client(self.config, postgres.server(self.config.container)) as programs:
