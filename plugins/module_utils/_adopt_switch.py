@@ -18,9 +18,10 @@ from typing import Any
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _adopt, _probe, _statefile
 from ansible_collections.kasaneha.deploy.plugins.module_utils._adopt_server import Run
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup import Engine
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import configuration
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Sets, configuration
 
 WAIT = 600  # seconds, for a backup of somebody else's that is under way
+TRANSFER = "on the way to the new database"  # the reason of the dumps that are removed again
 # Waits for this process to end; unless the new site serves by then, or it never came to that, the old containers start again.
 WATCHER = """tail --pid="$1" -f /dev/null
 grep -q '"phase": "switching"' "$2" || exit 0
@@ -117,15 +118,15 @@ class Takeover:
     def copy(self) -> None:
         """Let what is in the old database and folders be in ours. Runs while the old site serves, and again when it does not."""
         self.note(step="dump")
-        sets = self.old_engine(recipients=[], remotes=[])
-        name = sets.run("takeover", wait=WAIT, prune=False)["set"]["id"]
+        old = self.old_engine(recipients=[], remotes=[])
+        forget(old.sets)  # a killed run left one
+        name = old.run(TRANSFER, wait=WAIT, prune=False)["set"]["id"]
         try:
             self.note(step="restore")
             done = self.engine(recipients=[], remotes=[]).restore(name, foreign=True, safety=False, wait=WAIT)
             self.note(step="migrate", rows=done["set"]["rows"])
         finally:
-            sets.sets.remove(sets.sets.find(name))
-            sets.sets.point_latest()
+            forget(old.sets)
         self.migrate()
         self.note(step="files")
         for entry in self.facts["files"]:
@@ -299,6 +300,14 @@ class Takeover:
         if said:
             self.notes.append(f"The old site does not answer yet: {said}")
         return True
+
+
+def forget(sets: Sets) -> None:
+    """Remove the dumps that were only on the way."""
+    for found in sets.all():
+        if found.manifest.get("reason") == TRANSFER:
+            sets.remove(found)
+    sets.point_latest()
 
 
 def _rewrite(path: Path, text: str) -> None:
