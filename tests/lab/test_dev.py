@@ -195,7 +195,7 @@ def test_migrations_that_came_later_are_one_command(developer: Developer) -> Non
 def test_a_database_of_another_major_is_not_passed_over(developer: Developer) -> None:
     (told,) = problems(developer.site(app_postgres_major=17, app_postgres_image="kasaneha-lab/postgres:17"))
     assert told.startswith(
-        f"app_postgres_major: is 17, but the volume {developer.app}_postgres_data holds a database of PostgreSQL 15."
+        f"app_postgres_major: is 17, but the volume {developer.app}-data_postgres holds a database of PostgreSQL 15."
     )
 
 
