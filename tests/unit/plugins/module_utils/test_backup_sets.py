@@ -14,7 +14,7 @@ def test_sets_that_are_made_at_once_have_an_order(tmp_path: Path) -> None:
     sets = Sets(plan.Config(instance="shop", root=str(tmp_path / "sets"), container="c", database="d", user="u"))
     sets.ready()
     names = []
-    for _ in range(2):
+    for _attempt in range(2):
         partial = sets.partial()
         names.append(partial.name[len(PARTIAL) :])
         partial.rename(sets.root / names[-1])
