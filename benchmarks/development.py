@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import report
+import requests
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests")]
@@ -19,8 +21,10 @@ from lab.developer import Developer, edit  # noqa: E402
 
 
 def seconds(seen: Callable[[], bool], limit: float = 60) -> float:
-    began = time.monotonic()
-    while not seen():
+    began, there = time.monotonic(), False
+    while not there:
+        with contextlib.suppress(requests.ConnectionError):  # the old program is gone, and the new one not yet there
+            there = seen()
         if time.monotonic() - began > limit:
             sys.exit(f"not within {limit:g} s")
         time.sleep(0.02)
