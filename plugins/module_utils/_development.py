@@ -56,8 +56,14 @@ def build_failure(build: Mapping[str, Any], failed: Mapping[str, Any], lines: in
     for result in build.get("results", []):
         if result.get("failed"):
             said = f"{result.get('stdout', '')}\n{result.get('stderr', '')}".strip().splitlines()
-            return "\n".join([str(result.get("msg", "")), *said[-lines:]]).strip()
-    return str(failed.get("msg", "a task failed"))
+            return "\n".join([str(result.get("msg", "")), *said[-lines:], *_remedy(result)]).strip()
+    return "\n".join([str(failed.get("msg", "a task failed")), *_remedy(failed)])
+
+
+def _remedy(failed: Mapping[str, Any]) -> list[str]:
+    if "buildx plugin" not in str(failed.get("msg", "")):
+        return []
+    return ["Install buildx there: docker-buildx-plugin in Docker's repository, docker-buildx in Debian 13."]
 
 
 def source_paths(services: Mapping[str, Any], build: bool) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,7 +53,9 @@ def test_images_from_an_archive(root, tmp_path):
 
 
 @pytest.mark.usefixtures("other")
-def test_images_built_from_source(root):
+def test_images_built_from_source(root, monkeypatch):
+    buildx = subprocess.run([sys.executable, str(ROOT / "tests/lab/developer.py")], capture_output=True, text=True, check=True)
+    monkeypatch.setenv("DOCKER_CONFIG", buildx.stdout.strip())
     build = {"context": str(ROOT / "lab/app/frontend"), "args": {"BASE": "debian:bookworm-slim", "RELEASE": "v3.0.0"}}
     services = {"web": {**WEB, "image": "other/web", "build": build}}
     done = play(
