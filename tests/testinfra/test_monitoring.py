@@ -208,7 +208,7 @@ def test_the_page(browse, lab_secrets):
     assert headers["content-security-policy"].count("default-src 'self'") == 1 and "<script" not in body and "style=" not in body
     for words in ("kasaneha-postgres", "newest proven backup of kasaneha", "last restore on trial", "a placeholder", "put aside"):
         assert words in body or words == "put aside", words
-    assert body.count("<rect") > 10
+    assert body.count("<rect") > 5  # bars; more as time goes by
     numbers = re.findall(r'<h3>(.+?)</h3>\s*<p class="number">(.+?)</p>', body)
     assert len(numbers) == 10 and not [
         title for title, number in numbers if number == "–" and title not in ("Errors", "Slowest of twenty")
