@@ -156,6 +156,13 @@ def killed(shop: Shop, arguments: list[str], seconds: float) -> bool:
     return alive
 
 
+def whole(shop: Shop, *arguments: str) -> float:
+    """Seconds that a run takes which nobody kills."""
+    began = time.monotonic()
+    shop.run(*arguments)
+    return time.monotonic() - began
+
+
 def vanished(shop: Shop) -> bool:
     """Whether containers and sessions of a dead run end by themselves."""
     deadline = time.monotonic() + 20
@@ -167,10 +174,10 @@ def vanished(shop: Shop) -> bool:
 
 
 def test_a_backup_killed_anywhere_leaves_no_set_and_no_session(shop: Shop, good: str) -> None:
-    dice, hits = random.Random(5), 0
+    dice, hits, seconds = random.Random(5), 0, whole(shop, "run")
     for _kill in range(KILLS):
         before = shop.ids()
-        hits += killed(shop, ["run"], dice.uniform(0.2, 2.2))
+        hits += killed(shop, ["run"], dice.uniform(0.1, 0.9) * seconds)
         assert vanished(shop), shop.left()
         new = [name for name in shop.ids() if name not in before]
         if new:
@@ -181,7 +188,7 @@ def test_a_backup_killed_anywhere_leaves_no_set_and_no_session(shop: Shop, good:
 
 
 def test_a_restore_killed_anywhere_is_undone_by_the_next_command(shop: Shop, good: str) -> None:
-    dice, hits = random.Random(7), 0
+    dice, hits, seconds = random.Random(7), 0, whole(shop, "restore", good, "--no-safety")
     shop.sql("CREATE TABLE later AS SELECT 1 AS x")
     (shop.uploads / "later").write_text("later")
 
@@ -193,7 +200,7 @@ def test_a_restore_killed_anywhere_is_undone_by_the_next_command(shop: Shop, goo
 
     for _kill in range(KILLS):
         before = ended()
-        hits += killed(shop, ["restore", good, "--no-safety"], dice.uniform(0.8, 3.5))
+        hits += killed(shop, ["restore", good, "--no-safety"], dice.uniform(0.2, 0.95) * seconds)
         assert vanished(shop), shop.left()
         # Nobody need come: the database is open again.
         assert shop.sql("SELECT 1", DATABASE) == "1"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,12 +23,13 @@ from .developer import PORTS, Developer, edit
 
 
 @pytest.fixture(scope="module")
-def developer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Developer]:
-    made = Developer(tmp_path_factory.mktemp("developer"))
-    try:
-        yield made
-    finally:
-        made.away()
+def developer() -> Iterator[Developer]:
+    with tempfile.TemporaryDirectory(prefix="kasaneha-dev-") as folder:  # pytest's own folders are root's alone
+        made = Developer(Path(folder))
+        try:
+            yield made
+        finally:
+            made.away()
 
 
 def changes(done: subprocess.CompletedProcess[str]) -> int:
