@@ -25,7 +25,10 @@ scenarios() { # all of them, whatever becomes of one; the images are there: the 
 }
 molecule() { scenarios default firewall edge debian12 adopt; }
 releases() { scenarios release fleet operations; } # release and fleet one after the other: only one load at a time is possible
-sources() { DOCKER_CONFIG=$(python tests/lab/developer.py) scenarios build; } # in `make proof`: real builds of a site and of a backend
+sources() { # in `make proof`: a developer's machine, and real builds of a site and of a backend
+  python -m pytest -q tests/lab/test_dev.py || return 1
+  DOCKER_CONFIG=$(python tests/lab/developer.py) scenarios build
+}
 cleanup() { lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory; }
 
 passed=0 failed=0 failures=()

@@ -21,6 +21,8 @@ import requests
 from .boxes import Lab, until
 from .developer import PORTS, Developer, edit
 
+pytestmark = pytest.mark.long  # npm and Debian's node packages are fetched, which takes minutes where nothing is cached
+
 
 @pytest.fixture(scope="module")
 def developer() -> Iterator[Developer]:
