@@ -17,7 +17,7 @@ import requests
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests")]
-from lab.developer import Developer, edit  # noqa: E402
+from lab.developer import Developer, edit  # noqa: E402 - found by the path set above
 
 
 def seconds(seen: Callable[[], bool], limit: float = 60) -> float:

@@ -14,11 +14,9 @@ description:
   - One step of C(playbooks/adopt.yml), which says in which order they come and what must be there before each. A step that is done is not
     done again; one that died is put right by the next run.
   - The old containers are stopped, never removed, and their volumes are not written to.
+  - The role C(backup) has written its C(/etc/<app>/backup.json) before.
+extends_documentation_fragment: [kasaneha.deploy.adopt]
 options:
-  app:
-    description: Name of the application; the role C(backup) has written its C(/etc/<app>/backup.json).
-    type: str
-    required: true
   state:
     description:
       - V(saved), there is a proven backup of the old database and files.
@@ -29,32 +27,6 @@ options:
     type: str
     required: true
     choices: [saved, rehearsed, switched, retired, returned]
-  prefix:
-    description: What the names of the old containers begin with; the name of the application and C(_) if it is empty.
-    type: str
-    default: ""
-  services:
-    description: What follows the prefix in the names, in the order in which the containers are stopped. V(redis) and V(postgres) hold the data.
-    type: list
-    elements: str
-    default: [nginx, backend, frontend, redis, postgres]
-  app_services:
-    description: The variable C(app_services); each volume of a service is filled from what its old container has mounted there.
-    type: dict
-    default: {}
-  files:
-    description: Folders on the server for volumes that no mount tells, by the volume's name.
-    type: dict
-    default: {}
-  names:
-    description: Names of the site, by which a certificate of certbot is found.
-    type: list
-    elements: str
-    default: []
-  backup_dir:
-    description: Where the backup is to go.
-    type: path
-    default: /var/backups
   migrations:
     description: The variable C(app_migrations), whose C(command) runs after each copy.
     type: dict

@@ -13,37 +13,8 @@ short_description: Recognise a server that runs the first design's Compose files
 description:
   - Finds the containers of an older deployment by their names, with their database, files, certificate and cron lines, and says what
     M(kasaneha.deploy.adopt) would do and what stops it.
+extends_documentation_fragment: [kasaneha.deploy.adopt]
 options:
-  app:
-    description: Name of the application.
-    type: str
-    required: true
-  prefix:
-    description: What the names of the old containers begin with; the name of the application and C(_) if it is empty.
-    type: str
-    default: ""
-  services:
-    description: What follows the prefix in the names, in the order in which the containers are to be stopped. V(redis) and V(postgres) hold the data.
-    type: list
-    elements: str
-    default: [nginx, backend, frontend, redis, postgres]
-  app_services:
-    description: The variable C(app_services); each volume of a service is filled from what its old container has mounted there.
-    type: dict
-    default: {}
-  files:
-    description: Folders on the server for volumes that no mount tells, by the volume's name.
-    type: dict
-    default: {}
-  names:
-    description: Names of the site, by which a certificate of certbot is found.
-    type: list
-    elements: str
-    default: []
-  backup_dir:
-    description: Where the backup is to go.
-    type: path
-    default: /var/backups
   wanted:
     description: What the inventory wants; PostgreSQL's C(major), C(hosts) of the inventory, C(docker_source). Without it nothing is judged.
     type: dict
