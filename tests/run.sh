@@ -23,8 +23,9 @@ scenarios() { # all of them, whatever becomes of one; the images are there: the 
   done
   return "$code"
 }
-molecule() { scenarios default firewall edge debian12 adopt; }
+molecule() { scenarios default firewall edge debian12; }
 releases() { scenarios release fleet operations; } # release and fleet one after the other: only one load at a time is possible
+takeover() { scenarios adopt; } # in `make proof`
 sources() { # in `make proof`: a developer's machine, and real builds of a site and of a backend
   python -m pytest -q tests/lab/test_dev.py || return 1
   DOCKER_CONFIG=$(python tests/lab/developer.py) scenarios build
@@ -47,7 +48,7 @@ run() { # steps that run side by side
 
 if [ $# -gt 0 ]; then
   for step in "$@"; do
-    case $step in images | backups | sources | molecule | releases) run lab ;; esac
+    case $step in images | backups | sources | takeover | molecule | releases) run lab ;; esac
     run "$step"
   done
 else

@@ -113,6 +113,7 @@ def test_a_restore_that_the_application_does_not_survive_is_taken_back(root, bro
     sql("DROP TABLE newer")
 
 
+@pytest.mark.long  # scenario release has a quick one
 def test_every_release_is_preceded_by_a_backup_and_stopped_without(root, browse, engine, data):
     before = len(engine("list")["sets"])
     done = play("playbooks/deploy.yml", app_release="v1.1.0", nginx_watch_seconds=3)

@@ -124,10 +124,12 @@ def test_settings_of_docker_that_are_no_json_are_left_alone(root):
         root("mv /root/daemon.json /etc/docker/daemon.json")
 
 
-LONG = [pytest.param(tag, marks=pytest.mark.long) for tag in ("docker_configure", "app_service", "nginx_verify")]
+LONG = [
+    pytest.param(tag, marks=pytest.mark.long) for tag in ("docker_configure", "app_service", "nginx_configure", "nginx_verify")
+]
 
 
-@pytest.mark.parametrize("tag", ["app_configure", "release", "nginx_configure", *LONG])
+@pytest.mark.parametrize("tag", ["app_configure", "release", *LONG])
 def test_each_phase_works_alone(tag):
     done = play("site.yml", "--tags", tag)
     assert done.returncode == 0, done.stdout[-3000:]
