@@ -142,6 +142,7 @@ def test_the_playbooks(engine, data):
     assert done.returncode == 0 and engine("list")["sets"][0]["reason"] == "by the test"
 
 
+@pytest.mark.long  # each sentence has a unit test, scenario default shows that nothing is changed
 def test_bad_input_is_refused_before_anything_is_changed():
     wrong = {
         "backup_dir": "/",
