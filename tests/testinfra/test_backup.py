@@ -113,7 +113,7 @@ def test_a_restore_that_the_application_does_not_survive_is_taken_back(root, bro
     sql("DROP TABLE newer")
 
 
-@pytest.mark.long  # scenario release has a quick one
+@pytest.mark.long  # scenario release shows quickly that the hook comes first; that a failed one stops it is shown here
 def test_every_release_is_preceded_by_a_backup_and_stopped_without(root, browse, engine, data):
     before = len(engine("list")["sets"])
     done = play("playbooks/deploy.yml", app_release="v1.1.0", nginx_watch_seconds=3)
@@ -142,7 +142,6 @@ def test_the_playbooks(engine, data):
     assert done.returncode == 0 and engine("list")["sets"][0]["reason"] == "by the test"
 
 
-@pytest.mark.long  # each sentence has a unit test, scenario default shows that nothing is changed
 def test_bad_input_is_refused_before_anything_is_changed():
     wrong = {
         "backup_dir": "/",
