@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
 """What an edge's requests say of a release: the watch and the drain. Pure functions, and the reading of their two sources:
-the log of fixed fields that the role nginx writes, and the kernel's table of connections."""
+the log of requests that the role nginx writes, and the kernel's table of connections."""
 
 from __future__ import annotations
 

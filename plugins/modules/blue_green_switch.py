@@ -60,9 +60,9 @@ options:
     type: float
     default: 0.01
   log:
-    description: The log of fixed fields that the edge writes.
+    description: The log that the edge writes, a line of JSON for each request; C(colour), C(status) and C(upstream) of it are read.
     type: path
-    default: /var/log/nginx/release.log
+    default: /var/log/nginx/access.log
   revert_unit:
     description: The systemd service that goes back; a timer of its name is armed for O(state=tried).
     type: str
@@ -266,7 +266,7 @@ def main() -> None:
             "proofs": {"type": "int", "default": 3},
             "watch_seconds": {"type": "int", "default": 15},
             "max_error_ratio": {"type": "float", "default": 0.01},
-            "log": {"type": "path", "default": "/var/log/nginx/release.log"},
+            "log": {"type": "path", "default": "/var/log/nginx/access.log"},
             "revert_unit": {"type": "str", "default": "nginx-edge-revert"},
             "revert_seconds": {"type": "int", "default": 120},
             "drain_timeout": {"type": "int", "default": 0},

@@ -122,7 +122,7 @@ def test_lines_that_are_broken_are_passed_over(raw: bytes, expected: list[int]) 
 
 
 def test_a_log_is_followed_from_its_end(tmp_path: Path) -> None:
-    path = tmp_path / "release.log"
+    path = tmp_path / "access.log"
     path.write_bytes(text(1, 2))
     log = _traffic.Log(str(path))
     assert numbers(log.new()) == []
@@ -133,7 +133,7 @@ def test_a_log_is_followed_from_its_end(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_being_written_comes_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "release.log"
+    path = tmp_path / "access.log"
     path.touch()
     log = _traffic.Log(str(path))
     add(path, text(1) + text(2)[:4])
@@ -144,10 +144,10 @@ def test_a_line_that_is_being_written_comes_whole_or_not_at_all(tmp_path: Path) 
 
 
 def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
-    path = tmp_path / "release.log"
+    path = tmp_path / "access.log"
     path.write_bytes(text(1, 2, 3))
     log = _traffic.Log(str(path))
-    path.rename(tmp_path / "release.log.1")
+    path.rename(tmp_path / "access.log.1")
     assert numbers(log.new()) == []  # between the two
     path.write_bytes(text(4))
     assert numbers(log.new()) == [4]
@@ -156,7 +156,7 @@ def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
 
 
 def test_a_log_that_was_renamed_is_read_to_its_end_first(tmp_path: Path) -> None:
-    path, old = tmp_path / "release.log", tmp_path / "release.log.1"
+    path, old = tmp_path / "access.log", tmp_path / "access.log.1"
     path.write_bytes(text(1))
     log = _traffic.Log(str(path))
     add(path, text(2))
@@ -170,7 +170,7 @@ def test_a_log_that_was_renamed_is_read_to_its_end_first(tmp_path: Path) -> None
 
 
 def test_a_log_that_is_emptied_in_place_is_read_from_its_beginning(tmp_path: Path) -> None:
-    path = tmp_path / "release.log"
+    path = tmp_path / "access.log"
     path.write_bytes(text(1, 2))
     log = _traffic.Log(str(path))
     path.write_bytes(text(3))
@@ -182,7 +182,7 @@ def test_a_log_that_is_emptied_in_place_is_read_from_its_beginning(tmp_path: Pat
 
 
 def test_a_look_at_what_was_before_moves_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "release.log"
+    path = tmp_path / "access.log"
     path.write_bytes(text(1))
     log = _traffic.Log(str(path))
     add(path, text(2))
@@ -193,7 +193,7 @@ def test_a_look_at_what_was_before_moves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_not_there_yet(tmp_path: Path) -> None:
-    path = tmp_path / "release.log"
+    path = tmp_path / "access.log"
     log = _traffic.Log(str(path))
     assert (numbers(log.before()), numbers(log.new())) == ([], [])
     path.write_bytes(text(1))
@@ -202,7 +202,7 @@ def test_a_log_that_is_not_there_yet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "expected"), [(1, []), (len(text(3)), [3]), (len(text(3)) + 2, [3]), (1000, [1, 2, 3])])
 def test_of_what_was_before_only_the_end_is_read(tmp_path: Path, size: int, expected: list[int]) -> None:
-    path = tmp_path / "release.log"
+    path = tmp_path / "access.log"
     path.write_bytes(text(1, 2, 3))
     log = _traffic.Log(str(path))
     add(path, text(4))
