@@ -105,7 +105,8 @@ from pathlib import Path
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state
 colours, folder, times = sys.argv[2:], Path("/var/lib/kasaneha/edge"), []
 for number in range(int(sys.argv[1])):
-    times.append([_edge_state.switch(folder, colours[number % 2]), colours[number % 2]])
+    began = time.time()
+    times.append([began, _edge_state.switch(folder, colours[number % 2]), colours[number % 2]])
     time.sleep(random.uniform(0.3, 0.6))
 print(json.dumps(times))
 """
@@ -122,7 +123,7 @@ for number in range(int(sys.argv[1])):
     subprocess.run(["nginx", "-t", "-q"], check=True)
     at = time.time()
     subprocess.run(["systemctl", "reload", "nginx"], check=True)
-    times.append([at, colour])
+    times.append([at, at, colour])
     time.sleep(random.uniform(0.3, 0.6))
 config.write_text(text)
 subprocess.run(["systemctl", "reload", "nginx"], check=True)
@@ -191,7 +192,8 @@ def rolling(count: int, rate: float) -> dict[str, Any]:
 def switch_times(run_: dict[str, Any]) -> list[float]:
     """Milliseconds from each switch to the last request that began after it and was still given to the old colour.
 
-    A request that was answered after the next switch says nothing of this one.
+    A request that was not answered before the next switch began says nothing of this one: the time of a switch is taken
+    when the disk has it, and requests got the new colour some milliseconds before that.
     """
     asked = sorted(
         (entry["start"], entry["colour"], entry["start"] + entry["ms"] / 1000)
@@ -199,11 +201,11 @@ def switch_times(run_: dict[str, Any]) -> list[float]:
         if entry["colour"] and entry["kind"] in ("fresh", "keepalive", "h2")
     )
     found, position = [], 0
-    for (at, colour), following in zip(run_["times"], [*run_["times"][1:], [float("inf"), ""]], strict=False):
+    for (_began, at, colour), (following, *_rest) in zip(run_["times"], [*run_["times"][1:], [float("inf")]], strict=True):
         last = at
-        while position < len(asked) and asked[position][0] < following[0]:
+        while position < len(asked) and asked[position][0] < following:
             start, got, end = asked[position]
-            if start > at and got != colour and end < following[0]:
+            if start > at and got != colour and end < following:
                 last = start
             position += 1
         found.append((last - at) * 1000)
@@ -212,7 +214,7 @@ def switch_times(run_: dict[str, Any]) -> list[float]:
 
 def latencies(run_: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Milliseconds of requests that began near a switch, and of the others."""
-    times, near, far, position = [at for at, _colour in run_["times"]], [], [], 0
+    times, near, far, position = [at for _began, at, _colour in run_["times"]], [], [], 0
     for entry in sorted(run_["records"], key=lambda entry: entry["start"]):
         if entry["kind"] not in ("fresh", "keepalive", "h2"):
             continue
