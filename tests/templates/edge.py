@@ -85,10 +85,13 @@ def rewrites(block: list[Directive]) -> list[list[Any]]:
     ]
 
 
-def run_rewrites(block: list[Directive], files: Container[str], variables: dict[str, str]) -> str:
+def run_rewrites(
+    block: list[Directive], files: Container[str], variables: dict[str, str], around: list[Directive] | None = None
+) -> str:
     """Do what nginx does with them: the variables change; the status that is returned, empty for none.
 
     :param files: the files that exist.
+    :param around: the `http` block, whose maps say which file some questions are for.
     """
     for name, *words in rewrites(block):
         if name == "set":
@@ -96,7 +99,8 @@ def run_rewrites(block: list[Directive], files: Container[str], variables: dict[
             continue
         condition, inner = " ".join(word for word in words if isinstance(word, str)).strip("()"), words[-1]
         if condition.startswith("-f "):
-            holds = condition.removeprefix("-f ") in files
+            path = condition.removeprefix("-f ")
+            holds = (choose(around or [], path, variables["$colour"]) if path.startswith("$") else path) in files
         elif "=" in condition:
             holds = variables[condition.split()[0]] == condition.partition("=")[2].strip()
         else:

@@ -55,13 +55,17 @@ def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> No
         assert [words for words in rewrites(server) if not words[1].startswith("($cors_")] == [
             ["set", "$colour", ""],
             ["if", "(-f", f"{LIVE}/blue)", ["set", "$colour", "blue"]],
-            ["if", "(-f", f"{LIVE}/green)", ["set", "$colour", "green"]],
-            ["if", "(-f", f"{LIVE}/blue)", ["set", "$colour", "blue"]],
+            ["if", "(-f", "$live_1)", ["set", "$colour", "green"]],
+            ["if", "(-f", "$live_2)", ["set", "$colour", "blue"]],
             ["set", "$closed", ""],
             ["if", "(-f", f"{LIVE}/maintenance)", ["set", "$closed", "yes"]],
             ["if", "($maintenance_exempt)", ["set", "$closed", ""]],
             ["if", "($closed)", ["set", "$colour", ""]],
         ]
+    # Whoever was found is not looked for again.
+    block = http(**overrides)
+    for variable, colour in {"$live_1": "green", "$live_2": "blue"}.items():
+        assert [choose(block, variable, found) for found in ("", "blue", "green")] == [f"{LIVE}/{colour}", "", ""]
 
 
 @pytest.mark.parametrize("overrides", ALL)

@@ -40,9 +40,10 @@ OFFICE = {"nginx_maintenance_exempt": ["10.1.0.0/16", "fd00::/8"], "nginx_limit_
 )
 def test_who_gets_which_colour(names: list[str], exempt: str, colour: str, status: str, retry_after: str) -> None:
     overrides = {"nginx_maintenance_retry_after": 77}
+    block = http(**overrides)
     for server in servers(**overrides):
         variables = {"$maintenance_exempt": exempt}
-        assert run_rewrites(server, {f"{LIVE}/{name}" for name in names}, variables) == ""
+        assert run_rewrites(server, {f"{LIVE}/{name}" for name in names}, variables, block) == ""
         assert variables["$colour"] == colour
         for location in blocks(server, "location"):
             if values(location, "proxy_pass"):
@@ -65,10 +66,11 @@ class Switching:
 @pytest.mark.parametrize(("before", "after"), [("blue", "green"), ("green", "blue")])
 @pytest.mark.parametrize("questions", range(5))
 def test_a_request_during_a_switch_gets_one_of_both_colours(before: str, after: str, questions: int) -> None:
+    block = http()
     for server in servers(site_api_domain="api.kasaneha.test"):
         variables = {"$maintenance_exempt": "0"}
         live = Switching(before, after, questions)
-        assert run_rewrites(server, live, variables) == ""
+        assert run_rewrites(server, live, variables, block) == ""
         assert live.asked == 4  # blue, green, blue again, maintenance
         assert variables["$colour"] in (before, after)
 
