@@ -36,7 +36,7 @@ dev-logs: ## what it prints, as it comes
 	docker compose --project-name $(DEV) logs --follow --tail 100
 
 dev-psql: ## psql in its database
-	docker exec --interactive --tty $(DEV)-postgres sh -c 'exec psql -U "$$POSTGRES_USER" -d "$$POSTGRES_DB"'
+	docker exec --interactive $$([ ! -t 0 ] || echo --tty) $(DEV)-postgres sh -c 'exec psql -U "$$POSTGRES_USER" -d "$$POSTGRES_DB"'
 
 dev-migrate: ## apply migrations that came later; COMMAND="go run cmd/api/main.go migrate up"
 	docker exec $(DEV)-backend /bin/sh /run/deploy/with-secrets $(or $(COMMAND),go run cmd/api/main.go migrate up)

@@ -93,7 +93,9 @@ class Developer:
             **PORTS,
         }
 
-    def run(self, *command: str, groups: str = "--init-groups", **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, groups: str = "--init-groups", stdin: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the checkout as the developer."""
         variables = {
             "PATH": os.environ["PATH"],
@@ -113,8 +115,8 @@ class Developer:
                 variables["PYTHONPATH"] = next(path for path in sys.path if path.endswith("site-packages"))
         command = tuple(python if word == "PYTHON" else word for word in command)
         return subprocess.run(
-            command, cwd=self.checkout, env={**variables, **environment}, capture_output=True, text=True, check=False, timeout=600
-        )
+            command, cwd=self.checkout, env={**variables, **environment}, capture_output=True, text=True, check=False, timeout=600, input=stdin
+        )  # fmt: skip
 
     def site(
         self, *options: str, groups: str = "--init-groups", env: dict[str, str] | None = None, **changed: Any
@@ -133,9 +135,15 @@ class Developer:
         ]
         return self.run(*command, *options, groups=groups, **(env or {}))
 
-    def make(self, target: str) -> subprocess.CompletedProcess[str]:
-        """One of the Makefile's commands."""
-        return self.run("make", target, f"DEV={self.app}")
+    def settings(self) -> None:
+        """What `site` says on the command line, in the file for a developer's own settings."""
+        own = self.checkout / "inventories/dev/group_vars/all/own.yml"
+        own.write_text(json.dumps(self.variables))
+        subprocess.run(["chown", self.user, str(own)], check=True)
+
+    def make(self, target: str, stdin: str = "", within: int = 600) -> subprocess.CompletedProcess[str]:
+        """One of the Makefile's commands; interrupted after so many seconds, as by Ctrl-C."""
+        return self.run("timeout", "--signal=INT", str(within), "make", target, f"DEV={self.app}", stdin=stdin)
 
     def url(self, port: str, path: str = "/") -> str:
         return f"http://127.0.0.1:{PORTS[port]}{path}"

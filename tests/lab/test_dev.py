@@ -181,13 +181,25 @@ def test_a_build_that_fails_shows_its_last_lines_and_the_rest_stays(developer: D
 
 
 def test_data_survive_stop_and_start(developer: Developer) -> None:
+    """As it is typed: `make dev` with the settings in own.yml, which makes the Python environment the first time."""
     developer.sql("INSERT INTO entries (text) VALUES ('kept')")
     assert developer.make("dev-stop").returncode == 0
     with pytest.raises(requests.ConnectionError):
         developer.greeting()
-    assert changes(developer.site()) > 0
+    developer.settings()
+    assert changes(developer.make("dev")) > 0
     assert developer.sql("SELECT text FROM entries") == "kept"
     assert developer.greeting() == "Good night"
+    assert changes(developer.make("dev")) == 0
+    assert not developer.run("find", str(developer.checkout), "!", "-user", developer.user).stdout
+
+
+def test_logs_and_the_database_are_one_command_each(developer: Developer) -> None:
+    said = developer.make("dev-logs", within=5).stdout
+    assert re.search(r"^backend-1|^\S*backend\S* +\|", said, re.MULTILINE) and re.search(
+        r"^\S*frontend\S* +\|", said, re.MULTILINE
+    ), said
+    assert "kept" in developer.make("dev-psql", stdin="SELECT text FROM entries;\n").stdout
 
 
 def test_migrations_that_came_later_are_one_command(developer: Developer) -> None:
