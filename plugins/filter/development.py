@@ -14,6 +14,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
+            "absent_images": _development.absent_images,
             "build_failure": _development.build_failure,
             "built_images": _development.built_images,
             "docker_problems": _development.docker_problems,

@@ -48,6 +48,15 @@ def built_images(
     }
 
 
+def absent_images(images: Mapping[str, Mapping[str, Any]], here: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Services whose image is not on a host: name -> reference.
+
+    :param images: what the record keeps of each; ``here``: results of ``docker image inspect`` there.
+    """
+    found = {image["Id"] for image in here}
+    return {name: image["reference"] for name, image in images.items() if image["id"] not in found}
+
+
 def build_failure(build: Mapping[str, Any], failed: Mapping[str, Any], lines: int = 25) -> str:
     """The last lines of the build that failed; else what Ansible said.
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images from source: a real site and a real backend, built where Ansible runs, released on a server that has no registry."""
+"""Images from source: a real site and a real backend, built where Ansible runs or on a host of its own, carried to two hosts without a registry."""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,13 @@ from .load import Load
 from .playbook import ROOT, play
 
 QUICK = {"nginx_watch_seconds": 3, "app_start_timeout": 30}
+OTHER, BUILDER = "molecule-build2", "molecule-builder"
+ADDRESSES = {"molecule-build": "198.51.100.24", OTHER: "198.51.100.25", BUILDER: "198.51.100.26"}
+# Where archives lie on their way, and nothing may be left: on the controller, on the host that builds, on those that run.
+PLACES = (
+    "find /var/tmp /tmp -mindepth 1 -maxdepth 1 '(' -name '*-kasaneha' -o -name '*.tar' ')' -printf '%m %u %p\\n'; "
+    "ls -d /var/lib/kasaneha/archives 2>/dev/null || true"
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +46,33 @@ def deploy(source: Path, *options: str, **variables: Any):
 def edit(path: Path, old: str, new: str) -> None:
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
+
+
+def on(name: str, command: str, stdin: bytes | None = None) -> str:
+    """Run a shell command as root on one of the servers."""
+    state = ROOT / "lab/state"
+    done = subprocess.run(
+        ["ssh", "-i", str(state / "id_ed25519"), "-o", f"UserKnownHostsFile={state}/known_hosts", f"debian@{ADDRESSES[name]}",
+         f"sudo sh -c {shlex.quote(command)}"],
+        input=stdin, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.decode().strip()
+
+
+def left() -> dict[str, str]:
+    """Archives and their folders on any of the machines."""
+    here = subprocess.run(["sh", "-c", PLACES], capture_output=True, text=True, check=True).stdout.strip()
+    return {"controller": here, **{name: on(name, PLACES) for name in ADDRESSES}}
+
+
+def images(name: str) -> dict[str, str]:
+    """Which image each container of the application runs there."""
+    lines = on(
+        name,
+        "docker ps --filter label=kasaneha.deploy.colour --format '{{.Names}}' | xargs docker inspect --format '{{.Name}} {{.Image}}'",
+    )
+    return dict(line.split() for line in lines.splitlines())
 
 
 def record(root) -> dict[str, Any]:
@@ -72,8 +108,13 @@ def test_what_runs_was_built_from_the_source(root, browse):
     ).split() == ["001_entries.sql"]
 
 
+def test_one_build_runs_on_both_hosts(root):
+    assert len(images("molecule-build")) == 2
+    assert images(OTHER) == images("molecule-build")
+
+
 def test_nothing_of_a_build_stays_behind(root):
-    assert root("ls /var/lib/kasaneha").split().count("archives") == 0
+    assert set(left().values()) == {""}, left()
     history = root(
         "docker history --no-trunc --format '{{.CreatedBy}}' $(docker ps --quiet --filter name=frontend | xargs docker inspect --format '{{.Image}}')"
     )
@@ -125,3 +166,125 @@ def test_a_dockerfile_that_is_not_there_is_said_before_anything(root, source):
     assert done.returncode != 0 and "2 problem(s) to solve first; nothing was changed" in said
     assert f"app_services.backend.build.context: there is no folder {source}/nowhere/backend on localhost" in said
     assert state(root) == before
+
+
+# --- a host that builds --------------------------------------------------------------------------------------
+
+
+RECIPES = {
+    # Not from that image: the release in its environment would win over the argument.
+    "backend": """FROM scratch
+COPY --from=before / /
+WORKDIR /app
+USER 10001:10001
+CMD ["./main"]
+ARG RELEASE
+ENV RELEASE=${RELEASE}
+""",
+    "frontend": "RUN --mount=type=secret,id=ca test -s /run/secrets/ca\n",
+}
+
+
+@pytest.fixture(scope="module")
+def elsewhere(root) -> dict[str, Any]:
+    """Sources on the host that builds. They begin with what was built before: its tools are not fetched a second time."""
+    now = record(root)["services"]
+    for service, recipe in RECIPES.items():
+        built = now[service]["reference"]
+        on(BUILDER, "docker load", subprocess.run(["docker", "save", built], capture_output=True, check=True).stdout)
+        on(
+            BUILDER,
+            f"mkdir -p /srv/{service} && cat > /srv/{service}/Dockerfile.prod",
+            f"FROM {built} AS before\n{recipe}".encode(),
+        )
+    return {"kasaneha_source": "/srv", "app_build_host": BUILDER, "app_release": "elsewhere-1"}
+
+
+class Watch:
+    """What lies in the folders of archives while a release is on its way."""
+
+    def __enter__(self) -> Watch:
+        self.seen: dict[str, set[str]] = {name: set() for name in ("controller", *ADDRESSES)}
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+        return self
+
+    def look(self) -> None:
+        while not self.done.wait(0.2):
+            for name, lines in left().items():
+                self.seen[name].update(lines.splitlines())
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+
+
+def test_what_a_host_builds_is_carried_to_both(root, browse, elsewhere):
+    with Watch() as watch:
+        done = deploy(Path("/srv"), **elsewhere)
+    assert done.returncode == 0, done.stdout[-4000:]
+    built = {
+        service: on(BUILDER, f"docker image inspect --format '{{{{.Id}}}}' kasaneha-built/{service}:elsewhere-1")
+        for service in ("backend", "frontend")
+    }
+    now = record(root)
+    assert {service: now["services"][service]["id"] for service in built} == built
+    expected = {f"/kasaneha-{service}-{now['colour']}": built[service] for service in built}
+    assert images("molecule-build") == images(OTHER) == expected
+    assert json.loads(browse("/api/v1/info")[2])["release"] == "elsewhere-1"
+    assert on(BUILDER, "docker ps --all --quiet") == ""  # it only builds
+    assert set(left().values()) == {""}, left()
+    # On their way they were where only one user may enter, under a name that nobody can guess.
+    for name, user in (("controller", "root"), (BUILDER, "debian")):
+        assert watch.seen[name], name
+        for line in watch.seen[name]:
+            assert re.fullmatch(rf"700 {user} /var/tmp/ansible\.\w+-kasaneha", line), line
+
+
+def test_a_second_run_builds_and_carries_nothing(root, elsewhere):
+    before = state(root)
+    with Watch() as watch:
+        done = deploy(Path("/srv"), **elsewhere)
+    assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
+    assert state(root) == before and not any(watch.seen.values()), watch.seen
+
+
+def test_a_host_that_lost_its_images_gets_them_again(root, elsewhere):
+    now = images(OTHER)
+    on(OTHER, "docker rm --force $(docker ps --quiet) && docker image rm --force $(docker image ls --quiet 'kasaneha-built/*')")
+    done = play("site.yml", **QUICK, **elsewhere)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert images(OTHER) == now and set(left().values()) == {""}
+
+
+def test_images_that_are_nowhere_are_refused_and_nothing_stays(root, elsewhere):
+    """Under the name of the release the builder has another image by now."""
+    now = images(OTHER)
+    on(
+        BUILDER,
+        "docker tag $(docker image ls --quiet 'kasaneha-built/backend:src-*' | head -n 1) kasaneha-built/backend:elsewhere-1",
+    )
+    on(
+        OTHER,
+        "docker rm --force $(docker ps --quiet --filter name=backend) && docker image rm --force kasaneha-built/backend:elsewhere-1",
+    )
+    done = play("site.yml", **QUICK, **elsewhere)
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0
+    assert f"{OTHER}: kasaneha-built/backend:elsewhere-1 on {BUILDER} is not the image that the record names" in said
+    assert images("molecule-build") == now and set(left().values()) == {""}
+    assert json.loads(root("cat /var/lib/kasaneha/release.json"))["release"] == "elsewhere-1"
+    # As the message says.
+    done = deploy(Path("/srv"), **{**elsewhere, "app_release": "elsewhere-2"})
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert len(images(OTHER)) == 2 and images(OTHER) == images("molecule-build")
+
+
+def test_a_build_that_fails_there_says_where(root, elsewhere):
+    before = state(root)
+    on(BUILDER, "echo 'RUN echo this is why && false' >> /srv/backend/Dockerfile.prod")
+    done = deploy(Path("/srv"), **{**elsewhere, "app_release": "elsewhere-3"})
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and f"cannot be built on {BUILDER}" in said and "this is why" in said
+    assert state(root) == before and set(left().values()) == {""}

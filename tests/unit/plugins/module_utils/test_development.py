@@ -46,6 +46,16 @@ def test_docker(docker: dict[str, Any], compose: dict[str, Any], expected: list[
     assert [problem[: len(start)] for problem, start in zip(found, expected, strict=True)] == expected
 
 
+def test_images_that_a_host_lacks() -> None:
+    images = {
+        "backend": {"reference": "x/backend:1", "id": "sha256:b"},
+        "frontend": {"reference": "x/frontend:1", "id": "sha256:f"},
+    }
+    assert _development.absent_images(images, [{"Id": "sha256:f"}]) == {"backend": "x/backend:1"}
+    assert _development.absent_images(images, [{"Id": "sha256:f"}, {"Id": "sha256:b"}]) == {}
+    assert _development.absent_images(images, []) == {"backend": "x/backend:1", "frontend": "x/frontend:1"}
+
+
 SERVICES: dict[str, Any] = {
     "backend": {"source": {"path": "/src/b", "keep": ["bin"]}, "build": {"context": "/src/b", "dockerfile": "Dockerfile.dev"}},
     "worker": {"build": {"context": "/src/w"}},
