@@ -215,6 +215,26 @@ def hint(old: Mapping[str, Any], phase: str, installed: bool) -> str:
     )
 
 
+def standing(old: Mapping[str, Any], journal: Mapping[str, Any], installed: bool) -> str:
+    """How a takeover stands, in a line for status.yml and verify.yml; empty where there is none."""
+    services, phase, again = old["services"], journal.get("phase", ""), "Run playbooks/adopt.yml again."
+    if not phase:
+        return hint(old, phase, installed)
+    if phase == "retired":
+        back = "postgres" in services and any(entry["edge"] for entry in services.values())
+        return (
+            "taken over; its containers are there, so playbooks/adopt_undo.yml can go back to them"
+            if back
+            else "taken over; its containers are gone, and with them the way back"
+        )
+    if phase == "returned":
+        return "taken over and given back: the old containers serve. playbooks/adopt.yml takes over again."
+    if phase == "done":
+        return f"not finished: the new site serves, the old one is not retired. {again}"
+    reason = f" Last time: {str(journal['problem']).rstrip('.')}." if journal.get("problem") else ""
+    return f"not finished ({phase}): the old site serves.{reason} {again}"
+
+
 def plan(old: Mapping[str, Any], facts: Mapping[str, Any], phase: str) -> list[str]:
     """What will be done, for the operator."""
     if phase in TAKEN:

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _adopt, _probe, _statefile
 from ansible_collections.kasaneha.deploy.plugins.module_utils._adopt_server import Run
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup import Engine
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BackupError
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Sets, configuration
 
 WAIT = 600  # seconds, for a backup of somebody else's that is under way
@@ -112,7 +113,7 @@ class Takeover:
         files = [{"name": entry["name"], "path": entry["source"]} for entry in self.facts["files"] if entry["source"]]
         made = self.old_engine(files=files).run("before the takeover", keep=True, wait=WAIT, prune=False)
         policies = {entry["name"]: entry["restart"] for entry in self.old.values()}
-        self.note(phase="saved", set=made["set"]["id"], rows=made["set"]["rows"], restart=policies)
+        self.note(phase="saved", set=made["set"]["id"], rows=made["set"]["rows"], restart=policies, problem="")
         return True
 
     def copy(self) -> None:
@@ -212,6 +213,12 @@ class Takeover:
             self.copy()
             self.cache()
             self.serve()
+        except (AdoptError, BackupError) as error:
+            self.undo(str(error))
+            raise AdoptError(
+                f"{str(error).rstrip('.')}. The old site serves again, after {time.monotonic() - began:.0f} s without one; "
+                "its data was not touched. Mend that, and run adopt.yml again."
+            ) from error
         except BaseException as error:
             self.undo(str(error))
             raise
@@ -283,14 +290,14 @@ class Takeover:
         if "postgres" not in self.old or not edge:
             raise AdoptError("The old containers are not there any more.")
         self.start(self.data)
-        for _attempt in range(120):
-            if not self._run(["docker", "exec", self.old["postgres"]["name"], "pg_isready", "-q", "-h", "127.0.0.1"])[0]:
-                break
-            time.sleep(0.5)
-        self.start([name for name in self.front if name not in edge])
-        began = time.monotonic()
-        # One command, so that whoever dies here leaves nobody without a site.
-        self.must("sh", "-c", 'systemctl disable --now --quiet nginx.service; exec docker start "$@"', "sh", *edge)
+        try:
+            self.answering(self.old["postgres"]["name"])
+            self.start([name for name in self.front if name not in edge])
+            began = time.monotonic()
+            # One command, so that whoever dies here leaves nobody without a site.
+            self.must("sh", "-c", 'systemctl disable --now --quiet nginx.service; exec docker start "$@"', "sh", *edge)
+        except AdoptError as error:
+            self.stay(str(error))
         said = self.silent(60)
         self.policies()
         for path, lines in self.journal.pop("cron", {}).items():
@@ -300,6 +307,26 @@ class Takeover:
         if said:
             self.notes.append(f"The old site does not answer yet: {said}")
         return True
+
+    def answering(self, name: str, seconds: float = 60) -> None:
+        """Wait for the old database."""
+        deadline = time.monotonic() + seconds
+        while self._run(["docker", "exec", name, "pg_isready", "-q", "-h", "127.0.0.1"])[0]:
+            status = self._run(["docker", "inspect", "--format", "{{.State.Status}}", name])[1].strip()
+            if status == "exited" or time.monotonic() > deadline:
+                _code, out, err = self._run(["docker", "logs", "--tail", "3", name])
+                raise AdoptError(
+                    f"{name}: its database does not answer ({status}; it says: {' '.join(f'{out} {err}'.split())[-400:]})"
+                )
+            time.sleep(0.5)
+
+    def stay(self, why: str) -> None:
+        """The old site cannot serve: ours goes on, and what was started of the old one stops again."""
+        self._run(["systemctl", "enable", "--now", "--quiet", "nginx.service"])
+        self._run(["docker", "stop", *[entry["name"] for entry in self.old.values() if not entry["running"]]])
+        raise AdoptError(
+            f"{why.rstrip('.')}. The new site serves as before, and nothing else was changed. Mend that, and try again."
+        )
 
 
 def forget(sets: Sets) -> None:

@@ -63,6 +63,10 @@ hint:
   description: What site.yml says on such a server; empty when there is nothing to take over.
   returned: always
   type: str
+standing:
+  description: How a takeover stands, in a line; empty where there is none.
+  returned: always
+  type: str
 plan:
   description: What a takeover would do, a line each.
   returned: always
@@ -101,9 +105,10 @@ def main() -> None:
     module = AnsibleModule(argument_spec={**_adopt_server.OPTIONS, **extra}, supports_check_mode=True)
     params = module.params
     try:
-        phase = _adopt_server.journal(params["app"]).get("phase", "")
+        journal = _adopt_server.journal(params["app"])
     except ValueError as error:
         module.fail_json(msg=str(error))
+    phase, installed = journal.get("phase", ""), bool(_adopt_server.installed(params["app"]))
     old, facts = _adopt_server.look(module.run_command, params)
     problems = volume_problems(_adopt_server.inspected(module.run_command), params["app"], params["postgres_volume"])
     if params["wanted"] and old["services"] and phase not in _adopt.TAKEN:
@@ -113,7 +118,8 @@ def main() -> None:
         services=old["services"],
         files=facts["files"],
         certificate=facts.get("certificate", ""),
-        hint=_adopt.hint(old, phase, bool(_adopt_server.installed(params["app"]))),
+        hint=_adopt.hint(old, phase, installed),
+        standing=_adopt.standing(old, journal, installed),
         plan=_adopt.plan(old, facts, phase),
         problems=problems,
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from .playbook import play, start
 
+SERVER = "kasaneha-lab-molecule-adopt"
 JOURNAL = "/var/lib/kasaneha/adopt.json"
 # What must be the same before and after: rows and their contents, roles, files, the certificate.
 SQL = "psql -XqAt -U kasaneha -d kasaneha_db -c \"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {} t\""
@@ -157,6 +159,58 @@ def test_bad_input_is_refused_before_anything_is_changed(before, root, ask):
         assert words in message, words
 
 
+def refused(done: subprocess.CompletedProcess[str], *problems: str) -> None:
+    """These are the problems, all in one message, and nothing was changed."""
+    assert done.returncode != 0 and re.search(CHANGED, done.stdout), done.stdout[-3000:]
+    assert f"{len(problems)} problem(s) to solve first" in said(done)
+    for problem in problems:
+        assert problem in said(done), problem
+
+
+def test_data_of_another_major_is_refused_before_anything_is_changed(before, root, ask):
+    """Real data of PostgreSQL 17: in the old container; under an image that is older than it; in the volume that would be ours."""
+    copy = f"docker save kasaneha-lab/postgres:17 | docker exec -i {SERVER} docker load"
+    subprocess.run(["sh", "-c", copy], check=True, capture_output=True)
+    run = "docker run --detach --name {} -e POSTGRES_USER=kasaneha -e POSTGRES_DB=kasaneha_db -e POSTGRES_PASSWORD=x {}"
+    ready = "for i in $(seq 60); do docker exec {} pg_isready -q -h 127.0.0.1 && exit 0; sleep 0.5; done; exit 1"
+    ours = "-v kasaneha-data_postgres:/var/lib/postgresql -e PGDATA=/var/lib/postgresql/17/docker kasaneha-lab/postgres:17"
+    newer = "app_postgres_major: the data of kasaneha_postgres is of PostgreSQL 17, the inventory wants the older 15. Set app_postgres_major: 17"
+    root("docker rename kasaneha_postgres aside")
+    try:
+        root(run.format("kasaneha_postgres", "-v other:/var/lib/postgresql/data kasaneha-lab/postgres:17"))
+        root(ready.format("kasaneha_postgres"))
+        refused(play("playbooks/adopt.yml"), newer)
+        root("docker rm --force kasaneha_postgres")
+        root(run.format("kasaneha_postgres", "-v other:/var/lib/postgresql/data registry.lab:5000/lab/postgres:15"))
+        root("docker wait kasaneha_postgres")
+        refused(
+            play("playbooks/adopt.yml"),
+            newer,
+            "(its data is of PostgreSQL 17, its image registry.lab:5000/lab/postgres:15). It must run to be copied",
+        )
+    finally:
+        root("docker rm --force --volumes kasaneha_postgres; docker volume rm other; docker rename aside kasaneha_postgres")
+    root(run.format("left-behind", ours))
+    try:
+        root(ready.format("left-behind"))
+        refused(
+            play("playbooks/adopt.yml"),
+            "app_postgres_major: is 15, but the volume kasaneha-data_postgres holds a database of PostgreSQL 17",
+        )
+    finally:
+        root(
+            "docker rm --force --volumes left-behind; docker volume rm kasaneha-data_postgres; docker image rm kasaneha-lab/postgres:17"
+        )
+    assert ask() == "old"
+
+
+def standing() -> str:
+    """What status.yml says of the old site."""
+    done = play("playbooks/status.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    return said(done).partition("old site: ")[2].partition('"')[0]
+
+
 def test_killed_while_no_site_serves_the_old_one_serves_again(before, root, ask):
     runs: list[subprocess.CompletedProcess[str]] = []
     run = threading.Thread(target=lambda: runs.append(play("playbooks/adopt.yml")))
@@ -166,6 +220,7 @@ def test_killed_while_no_site_serves_the_old_one_serves_again(before, root, ask)
     run.join()
     assert runs[0].returncode != 0
     assert contents(root, "kasaneha_postgres", "/opt/kasaneha/uploads") == {key: before[key] for key in (*TABLES, "files")}
+    assert standing() == "not finished (switching): the old site serves. Run playbooks/adopt.yml again."
 
 
 def test_the_next_run_takes_over_with_a_short_outage(before, root, ask, served, outages):
@@ -193,6 +248,30 @@ def test_a_second_run_changes_nothing(before):
     assert done.returncode == 0 and re.search(CHANGED, done.stdout), done.stdout[-3000:]
 
 
+def test_status_and_verify_say_that_there_is_a_way_back(before):
+    words = "its containers are there, so playbooks/adopt_undo.yml can go back to them"
+    assert standing() == f"taken over; {words}"
+    assert f"ok the old site is taken over; {words}" in said(play("playbooks/verify.yml"))
+
+
+def test_an_old_database_that_does_not_start_keeps_the_new_site(before, root, ask):
+    rules = "ufw status; cat /etc/firewall/guard.nft"
+    control = "$(docker volume inspect --format '{{.Mountpoint}}' kasaneha_postgres_data)/global/pg_control"
+    was = root(rules)
+    root(f"mv {control} {control}.away")
+    try:
+        done = play("playbooks/adopt_undo.yml")
+    finally:
+        root(f"mv {control}.away {control}")
+    assert done.returncode != 0
+    assert re.search(
+        r"kasaneha_postgres: its database does not answer \(exited; it says: .*pg_control.*\). The new site serves as before",
+        said(done),
+    )
+    taken_over(root, ask, before)
+    assert root(rules) == was
+
+
 def test_the_way_back_and_there_again(before, root, ask, served):
     done = play("playbooks/adopt_undo.yml")
     assert done.returncode == 0, done.stdout[-3000:]
@@ -215,12 +294,65 @@ POINTS = {
 }
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_anywhere_one_of_the_sites_serves_and_the_next_run_finishes(before, root, ask, point):
+def old_again(ask: Callable[[], str]) -> None:
+    """The old site serves, to be taken over."""
     if ask() == "new":
         assert play("playbooks/adopt_undo.yml").returncode == 0
     answers(ask, "old")
+
+
+@pytest.mark.long
+def test_a_new_site_that_does_not_answer_gives_way_to_the_old_one(before, root, ask):
+    old_again(ask)
+    runs: list[subprocess.CompletedProcess[str]] = []
+    run = threading.Thread(target=lambda: runs.append(play("playbooks/adopt.yml")))
+    run.start()
+    killed(root, at("switching"), process=False)
+    root("docker kill $(docker ps --quiet --filter name=kasaneha-frontend-)")
+    run.join()
+    assert runs[0].returncode != 0
+    assert re.search(
+        r"the new site does not answer \(https://kasaneha.test/: status 50\d\). The old site serves again, after \d+ s without one; its data was not touched",
+        said(runs[0]),
+    )
+    assert ask() == "old" and root("systemctl is-enabled nginx || true").strip() == "disabled"
+    assert contents(root, "kasaneha_postgres", "/opt/kasaneha/uploads") == {key: before[key] for key in (*TABLES, "files")}
+    assert standing().startswith("not finished (rehearsed): the old site serves. Last time: the new site does not answer (https")
+    verified = play("playbooks/verify.yml")
+    assert verified.returncode != 0 and "FAIL the old site is taken over: not finished (rehearsed)" in said(verified)
+    done = play("playbooks/adopt.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    taken_over(root, ask, before)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", [["docker restart"], ["docker kill", "docker start"]], ids=["reboot", "power cut"])
+def test_a_reboot_while_no_site_serves_brings_the_old_one_back(before, root, ask, way):
+    old_again(ask)
+    running = start("playbooks/adopt.yml")
+    try:
+        killed(root, at("switching", "restore"), process=False)
+        for command in way:
+            subprocess.run([*command.split(), SERVER], check=True, capture_output=True)
+    finally:
+        running.kill()
+    answers(ask, "old", 120)  # nobody did anything
+    for _attempt in range(60):  # the connection from before is gone
+        with contextlib.suppress(AssertionError, RuntimeError):
+            root("true")
+            break
+        time.sleep(1)
+    root(at("switching") + f" && ! grep -q serving {JOURNAL}")
+    assert contents(root, "kasaneha_postgres", "/opt/kasaneha/uploads") == {key: before[key] for key in (*TABLES, "files")}
+    done = play("playbooks/adopt.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    taken_over(root, ask, before)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_anywhere_one_of_the_sites_serves_and_the_next_run_finishes(before, root, ask, point):
+    old_again(ask)
     condition, process, serves = POINTS[point]
     running = start("playbooks/adopt.yml")
     try:

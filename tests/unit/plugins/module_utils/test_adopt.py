@@ -186,3 +186,25 @@ def test_the_plan_names_everything() -> None:
                   "leave alone: shop_web"):  # fmt: skip
         assert words in lines
     assert _adopt.plan(old, {}, "retired") == ["It was taken over already."]
+
+
+@pytest.mark.parametrize(
+    ("journal", "containers", "expected"),
+    [
+        ({}, server(), "this server runs an older deployment (kasaneha_nginx, kasaneha_backend, kasaneha_postgres)."),
+        ({}, [], ""),
+        (
+            {"phase": "rehearsed", "problem": "no room"},
+            server(),
+            "not finished (rehearsed): the old site serves. Last time: no room. Run",
+        ),
+        ({"phase": "switching"}, server(), "not finished (switching): the old site serves. Run"),
+        ({"phase": "done"}, server(), "not finished: the new site serves"),
+        ({"phase": "retired"}, server(), "taken over; its containers are there, so playbooks/adopt_undo.yml can"),
+        ({"phase": "retired"}, [], "taken over; its containers are gone"),
+        ({"phase": "returned"}, server(), "taken over and given back"),
+    ],
+)
+def test_how_it_stands(journal: dict[str, str], containers: list[dict[str, Any]], expected: str) -> None:
+    said = _adopt.standing(_adopt.recognise(containers, "kasaneha_"), journal, installed=bool(journal))
+    assert said.startswith(expected) and bool(said) == bool(expected)
