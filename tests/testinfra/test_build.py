@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .load import Load
-from .playbook import ROOT, play
+from .playbook import INVENTORY, ROOT, play
 
 QUICK = {"nginx_watch_seconds": 3, "app_start_timeout": 30}
 OTHER, BUILDER = "molecule-build2", "molecule-builder"
@@ -181,7 +183,12 @@ CMD ["./main"]
 ARG RELEASE
 ENV RELEASE=${RELEASE}
 """,
-    "frontend": "RUN --mount=type=secret,id=ca test -s /run/secrets/ca\n",
+    # What a secret is made into stays, here its checksum; the secret does not. The stage `web` is the image, not the last one.
+    "frontend": """FROM before AS web
+RUN --mount=type=secret,id=ca test -s /run/secrets/ca
+RUN --mount=type=secret,id=token,mode=0444 printf %s "$(cat /run/secrets/token)" | sha256sum | cut -c 1-64 > /tmp/token
+FROM scratch AS nothing
+""",
 }
 
 
@@ -197,7 +204,16 @@ def elsewhere(root) -> dict[str, Any]:
             f"mkdir -p /srv/{service} && cat > /srv/{service}/Dockerfile.prod",
             f"FROM {built} AS before\n{recipe}".encode(),
         )
-    return {"kasaneha_source": "/srv", "app_build_host": BUILDER, "app_release": "elsewhere-1"}
+    services = yaml.safe_load((INVENTORY / "group_vars/all/kasaneha.yml").read_text())["app_services"]
+    services["frontend"]["build"]["target"] = "web"
+    secrets = {"ca": {"file": "/etc/ssl/certs/ca-certificates.crt"}, "token": "jwt_secret"}
+    return {
+        "kasaneha_source": "/srv",
+        "app_build_host": BUILDER,
+        "app_release": "elsewhere-1",
+        "app_services": services,
+        "app_build_secrets": secrets,
+    }
 
 
 class Watch:
@@ -240,6 +256,15 @@ def test_what_a_host_builds_is_carried_to_both(root, browse, elsewhere):
         assert watch.seen[name], name
         for line in watch.seen[name]:
             assert re.fullmatch(rf"700 {user} /var/tmp/ansible\.\w+-kasaneha", line), line
+
+
+def test_a_secret_is_there_for_the_build_and_in_no_layer(root, elsewhere, lab_secrets):
+    secret, made = lab_secrets["jwt_secret"], hashlib.sha256(lab_secrets["jwt_secret"].encode()).hexdigest()
+    image = record(root)["services"]["frontend"]["id"]
+    assert on(OTHER, f"docker run --rm --entrypoint cat {image} /tmp/token") == made
+    places = f"(docker save {image}; docker history --no-trunc {image}; docker image inspect {image})"
+    found = {word: int(on(BUILDER, f"{places} | grep --text --count --fixed-strings {word} || true")) for word in (secret, made)}
+    assert found[made] > 0 and found[secret] == 0
 
 
 def test_a_second_run_builds_and_carries_nothing(root, elsewhere):
