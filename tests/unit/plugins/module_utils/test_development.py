@@ -170,8 +170,8 @@ def test_what_was_built_is_known_by_its_id() -> None:
 
 def test_a_failure_shows_the_last_lines() -> None:
     said = "\n".join(f"line {number}" for number in range(50))
-    build = {"results": [{"failed": False, "stderr": "good"}, {"failed": True, "msg": "Building b:v1 failed", "stderr": said}]}
-    assert _development.build_failure(build, {"msg": "One or more items failed"}, 2) == "Building b:v1 failed\nline 48\nline 49"
-    assert _development.build_failure({}, {"msg": "no daemon"}) == "no daemon"
-    said = _development.build_failure({"results": [{"failed": True, "msg": "does not have the buildx plugin installed"}]}, {})
+    build = {"results": [{"image": {}, "stderr": "good"}, {"msg": "Building b:v1 failed", "stderr": said}]}
+    assert _development.build_failure(build, 2) == "Building b:v1 failed\nline 48\nline 49"
+    assert _development.build_failure({"results": build["results"][:1]}) == _development.build_failure({"skipped": True}) == ""
+    said = _development.build_failure({"results": [{"msg": "does not have the buildx plugin installed"}]})
     assert "docker-buildx in Debian 13" in said
