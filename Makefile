@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What a shell happens to have set for other projects must not reach this one.
-unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH
+unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH PYTHONPATH
 # Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
