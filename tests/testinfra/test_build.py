@@ -50,14 +50,16 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def on_bytes(name: str, command: str, stdin: bytes | None = None) -> bytes:
-    """Run a shell command as root on one of the servers."""
+def ssh(name: str, command: str) -> list[str]:
+    """Run a shell command as root on one of the servers: the command for that."""
     state = ROOT / "lab/state"
-    done = subprocess.run(
-        ["ssh", "-i", str(state / "id_ed25519"), "-o", f"UserKnownHostsFile={state}/known_hosts", f"debian@{ADDRESSES[name]}",
-         f"sudo sh -c {shlex.quote(command)}"],
-        input=stdin, capture_output=True, check=False,
-    )  # fmt: skip
+    options = ["-i", str(state / "id_ed25519"), "-o", f"UserKnownHostsFile={state}/known_hosts"]
+    return ["ssh", *options, f"debian@{ADDRESSES[name]}", f"sudo bash -c {shlex.quote(command)}"]
+
+
+def on_bytes(name: str, command: str, stdin: bytes | None = None) -> bytes:
+    """Run it."""
+    done = subprocess.run(ssh(name, command), input=stdin, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     return done.stdout
 
@@ -224,21 +226,29 @@ def elsewhere(root) -> dict[str, Any]:
 class Watch:
     """What lies in the folders of archives while a release is on its way."""
 
+    LOOP = f"while read -r -t 0.1; [ $? -gt 128 ]; do {PLACES}; done"  # until its input is closed
+
     def __enter__(self) -> Watch:
-        self.seen: dict[str, set[str]] = {name: set() for name in ("controller", *ADDRESSES)}
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self.look)
-        self.thread.start()
+        commands = {"controller": ["bash", "-c", self.LOOP], **{name: ssh(name, self.LOOP) for name in ADDRESSES}}
+        self.seen: dict[str, set[str]] = {name: set() for name in commands}
+        self.processes = {
+            name: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for name, command in commands.items()
+        }
+        self.threads = [threading.Thread(target=self.look, args=entry) for entry in self.processes.items()]
+        for thread in self.threads:
+            thread.start()
         return self
 
-    def look(self) -> None:
-        while not self.done.wait(0.2):
-            for name, lines in left().items():
-                self.seen[name].update(lines.splitlines())
+    def look(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout
+        self.seen[name].update(line.decode().strip() for line in process.stdout)
 
     def __exit__(self, *_: object) -> None:
-        self.done.set()
-        self.thread.join()
+        for process in self.processes.values():
+            assert process.stdin
+            process.stdin.close()
+        for thread in self.threads:
+            thread.join()
 
 
 def test_what_a_host_builds_is_carried_to_both(root, browse, elsewhere):
