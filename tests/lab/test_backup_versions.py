@@ -60,7 +60,7 @@ def test_a_gigabyte_comes_back_whole(image: str, shop: Shop, tmp_path: Path) -> 
     large = Shop(shop.lab, tmp_path, image)
     large.sql(EVERYTHING)
     # Text that compresses as writing does, by two thirds or so.
-    large.sql("CREATE TABLE large AS SELECT n AS id, (SELECT string_agg(md5((n * 7919 + m)::text) || ' and so on ', '') FROM generate_series(1, 25) m)"
+    large.sql("CREATE TABLE large AS SELECT n AS id, (SELECT string_agg(md5((n::bigint * 7919 + m)::text) || ' and so on ', '') FROM generate_series(1, 25) m)"
               " AS text FROM generate_series(1, 1000000) n; ALTER TABLE large ADD PRIMARY KEY (id)")  # fmt: skip
     assert int(large.sql("SELECT pg_total_relation_size('large')")) > 1 << 30
     whole = "SELECT count(*), sum(hashtext(text)::bigint), md5(string_agg(id::text, ',' ORDER BY id)) FROM large"
