@@ -53,10 +53,14 @@ class Remote:
         return sorted((name for name in names if plan.id_time(name) is not None), reverse=True)
 
     def remove(self, name: str) -> None:
-        """Remove one set there: the manifest first, so that it is no set any more whatever happens next."""
-        if name not in self.list():
+        """Remove one set there: the manifest first, so that it is no set any more whatever happens next.
+
+        Without its manifest it is what somebody who died has left of it, and goes as well.
+        """
+        if f"{name}/" not in self._rclone("lsf", "--dirs-only", self.base).splitlines():
             return
-        self._rclone("deletefile", f"{self.base}/{name}/{MANIFEST}")
+        if name in self.list():
+            self._rclone("deletefile", f"{self.base}/{name}/{MANIFEST}")
         self._rclone("purge", f"{self.base}/{name}")
 
     def fetch(self, sets: Sets, name: str) -> Set:

@@ -174,17 +174,33 @@ def vanished(shop: Shop) -> bool:
 
 
 def test_a_backup_killed_anywhere_leaves_no_set_and_no_session(shop: Shop, good: str) -> None:
-    dice, hits, seconds = random.Random(5), 0, whole(shop, "run")
-    for _kill in range(KILLS):
-        before = shop.ids()
-        hits += killed(shop, ["run"], dice.uniform(0.1, 0.9) * seconds)
-        assert vanished(shop), shop.left()
-        new = [name for name in shop.ids() if name not in before]
-        if new:
-            shop.run("verify", new[0])
-    assert hits >= KILLS // 2  # the others had ended
-    assert shop.run("run")["set"]["verified"] and shop.left() == []
-    assert good in shop.ids()
+    elsewhere = shop.folder / "elsewhere"
+    elsewhere.mkdir()
+    # Each run copies a set and removes one, so that a kill meets these as well.
+    shop.write(remotes=[str(elsewhere)], retention={"keep_last": 2}, min_keep=1)
+    try:
+        dice, hits, seconds = random.Random(5), 0, whole(shop, "run")
+        for _kill in range(KILLS):
+            before = shop.ids()
+            hits += killed(shop, ["run"], dice.uniform(0.1, 0.95) * seconds)
+            assert vanished(shop), shop.left()
+            for name in set(shop.ids()) - set(before):
+                shop.run("verify", name)
+            assert_copies_are_whole(elsewhere)
+        assert hits >= KILLS // 2  # the others had ended
+        assert shop.run("run")["set"]["verified"] and shop.left() == []
+        assert good in shop.ids()
+        assert sorted(path.name for path in elsewhere.glob("*/*")) == shop.ids()
+        assert_copies_are_whole(elsewhere)
+        shop.run("verify", "all")
+    finally:
+        shop.write(remotes=[], retention={"keep_last": 3}, min_keep=3)
+
+
+def assert_copies_are_whole(elsewhere: Path) -> None:
+    """What is elsewhere and has a manifest is a set, to the byte."""
+    for manifest in elsewhere.glob("*/*/manifest.json"):
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=manifest.parent, check=True)
 
 
 def test_a_restore_killed_anywhere_is_undone_by_the_next_command(shop: Shop, good: str) -> None:
