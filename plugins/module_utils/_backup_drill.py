@@ -67,8 +67,7 @@ def restore_elsewhere(config: Config, found: Set, work: Path, identity: str, tel
     tell("unpack", 0)
     roles = restores.unpack(found, work, identity, VERIFY_FAILED)
     with postgres.scratch(config, image(config, found.manifest), found.manifest["server"]["user"], work) as programs:
-        tell("restore", 0)
-        restores.into(programs, found.manifest, roles, NAME, config.jobs, VERIFY_FAILED)
+        restores.into(programs, found.manifest, roles, NAME, config.jobs, VERIFY_FAILED, tell)
     return round(time.monotonic() - began, 1)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_pos
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _probe, _statefile
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import HIDDEN
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import HIDDEN, Tell
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, RESTORE_FAILED, BackupError, Config
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Set
 
@@ -42,12 +43,14 @@ def unpack(found: Set, work: Path, identity: str, code: int = RESTORE_FAILED) ->
     return out.decode()
 
 
-def into(programs: postgres.Programs, manifest: Mapping[str, Any], roles: str, name: str, jobs: int, code: int) -> None:
-    """Restore an unpacked dump into a new database of that name, and compare it with the manifest.
+def into(
+    programs: postgres.Programs, manifest: Mapping[str, Any], roles: str, name: str, jobs: int, code: int, tell: Tell
+) -> None:
+    """Restore an unpacked dump into a new database of that name, compare it with the manifest, and analyse it.
 
     :raises BackupError: anything failed or differs; the new database may be there.
     """
-    expected = manifest["database"]
+    expected, processes = manifest["database"], jobs or os.cpu_count() or 1
     with programs.session("postgres", code) as session:
         known = {entry["name"] for entry in expected["extensions"]} - set(
             session.ask("SELECT to_json(name) FROM pg_available_extensions")
@@ -56,19 +59,29 @@ def into(programs: postgres.Programs, manifest: Mapping[str, Any], roles: str, n
             raise BackupError(f"this server's image lacks the extensions {', '.join(sorted(known))}.", code)
         session.ask(f"{sql.SECRETLY};\n{roles}")
         session.ask(manifests.create_sql(expected, name))
+    tell("restore", 0)
     programs.run(
         "pg_restore",
         "--exit-on-error",
-        f"--jobs={jobs or os.cpu_count() or 1}",
+        f"--jobs={processes}",
         conninfo(name),
         DUMP,
         code=code,
     )
+    tell("compare", 0)
     with programs.session("postgres", code) as session:
         session.ask("\n".join(manifests.properties_sql(expected, name)))
-    with programs.session(name, code) as session:
-        session.ask(sql.QUIET)
-        found = postgres.facts(session)
+    # Without statistics the first users would wait; they are gathered while the rows are counted.
+    analyse = programs.start(
+        "vacuumdb", "--analyze-only", "--quiet", f"--jobs={processes}", conninfo(name), stdout=subprocess.DEVNULL
+    )
+    try:
+        with programs.session(name, code) as session:
+            session.ask(sql.QUIET)
+            found = postgres.facts(session)
+        stream.check([analyse], code=code)
+    finally:
+        stream.end([analyse])
     wrong = manifests.differences(expected, found)
     if wrong:
         raise BackupError(f"the restored database is not what was dumped: {'; '.join(wrong[:10])}", code)

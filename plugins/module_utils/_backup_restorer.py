@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import time
@@ -38,6 +37,8 @@ class Restorer:
         self.config, self.sets = config, Sets(config)
         self.tell: Tell = tell or (lambda phase, done: None)
         self.notes: list[str] = []  # what the operator should know, though it worked
+        self.phases: dict[str, float] = {}  # of a restore, and the seconds of each
+        self._phase_now, self._phase_since = "", 0.0
 
     @contextmanager
     def _alone(self, doing: str, wait: float = 0) -> Iterator[None]:
@@ -55,6 +56,15 @@ class Restorer:
                 Path(self.config.metrics), self.config.instance, self.sets.all(), self.config.remotes, code, seconds
             )
             self.notes += [problem] if problem else []  # no reason to call a backup bad
+
+    def _phase(self, name: str, done: int = 0) -> None:
+        """Tell of a phase, and note how long the one before it took."""
+        now = time.monotonic()
+        if self._phase_now:
+            self.phases[self._phase_now] = round(now - self._phase_since, 2)
+        self._phase_now, self._phase_since = name, now
+        if name:
+            self.tell(name, done)
 
     @contextmanager
     def _work(self) -> Iterator[Path]:
@@ -77,16 +87,18 @@ class Restorer:
         """
         with self._alone("a restore", wait):
             found = self._import(name, files) if name.endswith((".sql", ".sql.gz")) else self.sets.find(name)
-            self.tell("check", 0)
+            self._phase("check")
             self.sets.check_bytes(found)
             about = self._preflight(found, foreign)
             saved = ""
             if safety and self.config.database in about["databases"]:
+                self._phase("safety")
                 saved = dump(self.sets, f"before the restore of {found.id}", False, self.tell, []).id
             with self._work() as work:
                 result = self._restore(found, postgres.server(self.config.container), work, identity, probe)
+        self._phase("")
         self._metrics()
-        return {"changed": True, "set": found.summary(), "saved": saved, **result}
+        return {"changed": True, "set": found.summary(), "saved": saved, "phases": self.phases, **result}
 
     def restorable(self, name: str, foreign: bool = False) -> Set:
         """A set that could be restored here and now.
@@ -122,6 +134,7 @@ class Restorer:
         mark = plan.set_id(time.time(), secrets.token_hex(3))
         old = restores.read_journal(self.config)
         coming, going = (plan.beside(self.config.database, purpose, mark) for purpose in ("restore", "before"))
+        self._phase("unpack")
         roles = restores.unpack(found, work, identity)
         with postgres.client(self.config, server, work) as programs:
             moves = restores.file_moves(self.config, found, f"new-{mark}")
@@ -129,12 +142,10 @@ class Restorer:
             exchange = restores.Exchange(self.config, programs, {"set": found.id, **({"previous": old} if old else {})})
             exchange.write(phase="preparing", step="", coming=coming, going=going, moves=moves)
             try:
-                self.tell("restore", 0)
-                restores.into(programs, found.manifest, roles, coming, self.config.jobs, RESTORE_FAILED)
+                restores.into(programs, found.manifest, roles, coming, self.config.jobs, RESTORE_FAILED, self._phase)
+                self._phase("files")
                 restores.unpack_files(self.config, found, identity, moves)
-                programs.run("vacuumdb", "--analyze-only", "--quiet", f"--jobs={self.config.jobs or os.cpu_count() or 1}",
-                             restores.conninfo(coming), code=RESTORE_FAILED)  # fmt: skip
-                self.tell("exchange", 0)
+                self._phase("exchange")
                 exchange.run("exchanging", coming, going, moves)
             except BaseException as error:
                 try:
@@ -144,7 +155,7 @@ class Restorer:
                     raise BackupError(message, RESTORE_FAILED) from error
                 raise
             seconds = exchange.journal["closed_seconds"]
-            self.tell("probe", 0)
+            self._phase("probe")
             exchange.write(phase="probing")
             said = restores.healthy(self.config) if probe else ""
             if said and exchange.journal["existed"]:
@@ -152,6 +163,7 @@ class Restorer:
                 raise BackupError(
                     f"The application does not answer on the restored data ({said}). Everything is as it was.", RESTORE_UNDONE
                 )
+            self._phase("end")  # the way back before this one goes, with its database
             exchange.done(probe=said)
         return {"closed_seconds": seconds, "kept": going if exchange.journal["existed"] else ""}
 

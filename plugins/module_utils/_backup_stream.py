@@ -8,6 +8,7 @@ No shell: every process is ours, every exit code counts, and whoever fails stops
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import select
@@ -27,7 +28,10 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan impor
 )
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_postgres import Process
 
-CHUNK = 1 << 18
+CHUNK = 1 << 20
+SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 1031)  # Python 3.10 knows its name
+PROVE_EVERY = 32 << 20  # bytes of a file that are brought to the disk and read back together
+PAGE = 4096
 Progress = Callable[[int], None]  # called with the bytes so far
 
 
@@ -37,9 +41,19 @@ def start(command: Sequence[str], stdin: Any = subprocess.DEVNULL, stdout: Any =
     :raises BackupError: it is not installed.
     """
     try:
-        return Process(command, stdin, stdout, env={**os.environ, "LC_ALL": "C"})
+        process = Process(command, stdin, stdout, env={**os.environ, "LC_ALL": "C"})
     except FileNotFoundError as error:
         raise BackupError(f"{command[0]} is not installed on this host: apt-get install {command[0]}", BAD_INPUT) from error
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            widen(pipe.fileno())
+    return process
+
+
+def widen(descriptor: int) -> None:
+    """Let a pipe hold a megabyte: programs that pass much on wake each other less often."""
+    with contextlib.suppress(OSError):  # no pipe, or more than this kernel allows
+        fcntl.fcntl(descriptor, SET_PIPE_SIZE, 1 << 20)
 
 
 def argv(process: Process) -> list[str]:
@@ -56,7 +70,9 @@ def check(processes: Sequence[Process], good: Sequence[int] = (0,), code: int = 
     for process in processes:
         result = process.wait()
         if result not in good:
-            program = next((word for word in argv(process) if word in ("pg_dump", "pg_restore", "psql")), argv(process)[0])
+            program = next(
+                (word for word in argv(process) if word in ("pg_dump", "pg_restore", "psql", "vacuumdb")), argv(process)[0]
+            )
             wrong.append(f"{program}: {postgres.words(process) if result >= 0 else f'killed by signal {-result}'}")
     if wrong:
         raise BackupError("; ".join(wrong), code)
@@ -85,6 +101,7 @@ def fifo(folder: Path, name: str) -> Path:
 def read_end(path: Path, writer: Process) -> int:
     """Open a FIFO for reading once a program writes to it, or has ended without."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    widen(descriptor)
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     while not poll.poll(50) and writer.poll() is None:
@@ -103,6 +120,7 @@ def write_end(path: Path, reader: Process, seconds: float = 60) -> int:
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # ENXIO: nobody reads yet
             os.set_blocking(descriptor, True)
+            widen(descriptor)
             return descriptor
         time.sleep(0.01)
     reader.kill()
@@ -157,29 +175,68 @@ def tar_decoder() -> Decoder:
 
 
 class File:
-    """A file of a set under way: written, hashed, on the disk when it is closed."""
+    """A file of a set under way: written, hashed, and brought to the disk and read back from there while more is written."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.bytes, self._hash = path, 0, hashlib.sha256()
-        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+        self._again = path.open("rb", buffering=0)
+        self._proof, self._failure = hashlib.sha256(), ""
+        self._more, self._ended = threading.Event(), False
+        self._reader = threading.Thread(target=self._read_back)
+        self._reader.start()
 
     def write(self, chunk: bytes) -> None:
         """Add bytes."""
-        self._file.write(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         self._hash.update(chunk)
-        self.bytes += len(chunk)
+        before, self.bytes = self.bytes, self.bytes + len(chunk)
+        if before // PROVE_EVERY != self.bytes // PROVE_EVERY:
+            self._more.set()
 
     def close(self) -> None:
-        """Bring it to the disk."""
-        if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+        """Bring it to the disk, whose last bytes are read back, too.
+
+        :raises OSError: it could not be brought there.
+        """
+        if self._file.closed:
+            return
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._end()
 
     def abandon(self) -> None:
         """Close it, if it is still open; what could not be written does not matter any more."""
         with contextlib.suppress(OSError):
             self._file.close()
+        self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._more.set()
+        self._reader.join()
+
+    def _read_back(self) -> None:
+        """Hash what the disk gives back, behind whoever writes."""
+        try:
+            with self._again as file:
+                ended, proven = False, 0
+                while not ended:
+                    self._more.wait()
+                    self._more.clear()
+                    ended = self._ended
+                    here = self.bytes if ended else self.bytes // PAGE * PAGE  # the last page is still being written
+                    os.fdatasync(file.fileno())
+                    hash_disk(file, self._proof, proven, here)
+                    proven = here
+        except OSError as error:
+            self._failure = error.strerror or str(error)
+
+    def proven(self) -> bool:
+        """Whether the disk gave back what was written; only after :meth:`close`."""
+        return not self._failure and self._proof.digest() == self._hash.digest()
 
     @property
     def sha256(self) -> str:
@@ -261,7 +318,7 @@ def store(
         raise BackupError(f"{path.name}: nothing was written.", DUMP_FAILED)
     if recipients:
         expect_encrypted(target.path, plain)
-    if digest(target.path) != target.sha256:
+    if not target.proven():
         raise BackupError(f"{target.path}: the disk does not give back what was written.", VERIFY_FAILED)
     return {
         "name": target.path.name,
@@ -295,11 +352,20 @@ def digest(path: Path) -> str:
     """SHA-256 of what is on the disk, not in the cache."""
     result = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
-        with contextlib.suppress(OSError):  # a file system without the call is read all the same
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        for chunk in iter(lambda: file.read(CHUNK), b""):
-            result.update(chunk)
+        hash_disk(file, result, 0, path.stat().st_size)
     return result.hexdigest()
+
+
+def hash_disk(file: Any, result: Any, start: int, end: int) -> None:
+    """Add the bytes of a file that is read from ``start``, up to ``end``, as the disk gives them, not the cache."""
+    with contextlib.suppress(OSError):  # a file system without the call is read all the same
+        os.posix_fadvise(file.fileno(), start, end - start, os.POSIX_FADV_DONTNEED)
+    while start < end:
+        chunk = file.read(min(CHUNK, end - start))
+        if not chunk:
+            return  # shorter than it should be: another hash
+        result.update(chunk)
+        start += len(chunk)
 
 
 def encrypted_size(plain: int) -> int:

@@ -92,6 +92,11 @@ closed_seconds:
   description: For how long nobody was let into the database.
   returned: success
   type: float
+phases:
+  description: How many seconds each phase took, by its name.
+  returned: O(state=restored)
+  type: dict
+  sample: {check: 0.3, unpack: 0.9, restore: 11.2, compare: 1.1, files: 0.1, exchange: 0.2, probe: 0.1, end: 0.4}
 notes:
   description: What the operator should know though it worked.
   returned: success
