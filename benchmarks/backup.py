@@ -2,13 +2,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a proven backup costs beside the raw tools and the usual scripts: seconds, bytes, memory; and the way back.
 
-Realistic text and jsonb, one server, the same disk for all, all in turn in every round. Ours includes decoding, roles, files and manifest.
+Prose as chats and journals hold it, in text and jsonb; one server, the same disk for all, all in turn in every round. Ours includes
+compression, decoding, counts, roles, files and manifest, and for a restore the check, the comparison and ANALYZE; the raw tools do none of these.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import itertools
 import json
+import os
+import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,15 +30,82 @@ from tests.lab.backups import USER, Shop  # noqa: E402
 from tests.lab.boxes import Lab  # noqa: E402
 
 DATABASE = "bench"
-DATA = """
-CREATE TABLE words AS SELECT array_agg(substr(md5(n::text), 1, 2 + n % 9)) AS w FROM generate_series(1, 400) n;
-CREATE TABLE notes (id bigint PRIMARY KEY, author int, doc jsonb, body text, at timestamptz);
-INSERT INTO notes SELECT n, n % 1000, jsonb_build_object('title', w[1 + n % 400], 'tags', w[1 + n % 50 : 4 + n % 50], 'score', random()),
-  (SELECT string_agg(w[1 + floor(random() * 400)::int + 0 * m], ' ') FROM generate_series(1, 70) m), now() - n * interval '1 second'
-FROM words, generate_series(1, {rows}) n;
-INSERT INTO notes SELECT id + {rows} * k, author + k, doc || jsonb_build_object('copy', random()), body || k, at FROM notes, generate_series(1, 7) k;
-CREATE INDEX ON notes (author); CREATE INDEX ON notes (at); ANALYZE;
+TABLES = """
+CREATE TABLE messages (id uuid, session uuid, role text, content text, meta jsonb, at timestamptz);
+CREATE TABLE entries (id bigint, author int, doc jsonb, at timestamptz);
 """
+INDEXES = """
+ALTER TABLE messages ADD PRIMARY KEY (id); CREATE INDEX ON messages (session, at);
+ALTER TABLE entries ADD PRIMARY KEY (id); CREATE INDEX ON entries (author); CREATE INDEX ON entries (at); VACUUM ANALYZE;
+"""
+MOODS = ("calm", "tired", "glad", "anxious", "curious", "proud", "lonely")
+
+
+def prose(least: int = 4_000_000) -> list[str]:
+    """Paragraphs that people wrote: those of the documents that are installed on this machine, each of them once."""
+    found: dict[str, None] = {}
+    for root in ("/usr/share", os.path.dirname(os.__file__)):
+        for folder, _folders, names in sorted(os.walk(root)):
+            for name in sorted(names):
+                path = Path(folder, name)
+                if not name.endswith((".txt", ".rst", ".md")) or path.is_symlink():
+                    continue
+                try:
+                    text = path.read_text(encoding="utf-8")
+                except (OSError, ValueError):
+                    continue
+                paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text))
+                found.update(
+                    (part, None)
+                    for part in paragraphs
+                    if 80 < len(part) < 3000 and len(re.findall("[A-Za-z ]", part)) > 0.9 * len(part)
+                )
+    paragraphs = list(found)
+    random.Random(1).shuffle(paragraphs)
+    if sum(map(len, paragraphs)) < least:
+        raise SystemExit(
+            "There is too little text on this machine: install vim-runtime, git or any other package with much documentation."
+        )
+    return paragraphs
+
+
+def fill(shop: Shop, megabytes: int) -> None:
+    """Chats and journals of so many megabytes, as COPY takes them.
+
+    A paragraph comes again after all others only: farther away than any of the compressors looks back, as if none were repeated.
+    """
+    dice, paragraphs = random.Random(2), itertools.cycle(prose())
+    rows: dict[str, list[str]] = {"messages": [], "entries": []}
+    uuid = lambda: f"{dice.getrandbits(128):032x}"  # noqa: E731
+    shop.sql(TABLES, DATABASE)
+
+    def send(table: str) -> None:
+        shop.sql(f"COPY {table} FROM STDIN;\n{''.join(rows[table])}\\.\n", DATABASE)
+        rows[table].clear()
+
+    written, number, session = 0, 0, uuid()
+    while written < megabytes * 1_000_000:
+        number += 1
+        at = datetime.datetime.fromtimestamp(1_760_000_000 + 13 * number, datetime.UTC).isoformat()
+        text = "\n\n".join(itertools.islice(paragraphs, dice.choice((1, 1, 1, 2, 3, 4, 6))))
+        if number % 8 == 0:
+            session = uuid()
+        if number % 4 == 0:
+            doc = {"title": text[:40], "mood": dice.choice(MOODS), "score": dice.random(), "tags": dice.sample(MOODS, 2), "body": text,
+                   "words": text.count(" ")}  # fmt: skip
+            table, fields = "entries", [str(number), str(dice.randrange(5000)), json.dumps(doc), at]
+        else:
+            meta = {"model": "gemini-pro", "tokens": {"in": dice.randrange(9000), "out": len(text) // 4}, "latency_ms": dice.randrange(30000),
+                    "request": uuid(), "finish": "stop"}  # fmt: skip
+            table, fields = "messages", [uuid(), session, dice.choice(("user", "model")), text, json.dumps(meta), at]
+        row = "\t".join(field.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t") for field in fields) + "\n"
+        rows[table].append(row)
+        written += len(row)
+        if len(rows[table]) == 20_000:
+            send(table)
+    for table in rows:
+        send(table)
+    shop.sql(INDEXES, DATABASE)
 
 
 def shell(text: str) -> float:
@@ -57,7 +130,7 @@ def ours(shop: Shop, *arguments: str) -> tuple[float, dict[str, Any], float]:
     return seconds, json.loads(process.stdout.read()), peak
 
 
-def measure(shop: Shop, out: Path, runs: int) -> dict[str, list[float]]:
+def measure(shop: Shop, out: Path, runs: int, restores: int) -> dict[str, list[float]]:
     """One column for each figure."""
     name = shop.box.name
     found: dict[str, list[float]] = {}
@@ -75,6 +148,11 @@ def measure(shop: Shop, out: Path, runs: int) -> dict[str, list[float]]:
         note(
             "design_dump", shell(f"docker exec {name} pg_dump -U {USER} -d {DATABASE} | gzip >{out}/design.sql.gz; sync -f {out}")
         )
+        # What a backup must do at least to be small: the same bytes through the same compressor, nothing checked.
+        note("compressed_dump", shell(
+            f"rm -f {out}/pipe; mkfifo {out}/pipe; zstd -q -3 -T0 -c <{out}/pipe >{out}/compressed & "
+            f"docker exec {name} pg_dump -U {USER} -d {DATABASE} -Fc -Z0 --no-sync -f /out/pipe; wait $!; sync -f {out}"
+        ))  # fmt: skip
         seconds, result, memory = ours(shop, "run")
         note("backup", seconds)
         note("backup_dump_alone", shop.manifest(result["set"]["id"])["seconds"]["database"])
@@ -82,14 +160,17 @@ def measure(shop: Shop, out: Path, runs: int) -> dict[str, list[float]]:
         note("backup_size", result["set"]["bytes"] / 1e6)
         note("design_size", (out / "design.sql.gz").stat().st_size / 1e6)
         note("raw_size", (out / "raw").stat().st_size / 1e6)
-        if number < max(1, runs // 2 + 1):
+        if number < max(1, restores):
             database("DROP DATABASE IF EXISTS bare WITH (FORCE); CREATE DATABASE bare")
             note("bare_restore", shell(f"docker exec {name} pg_restore -U {USER} -d bare -j 2 /out/raw"))
+            note("bare_analyse", shell(f"docker exec {name} vacuumdb -U {USER} -d bare --analyze-only -j 2"))
             database("DROP DATABASE bare WITH (FORCE); CREATE DATABASE bare")
             note("design_restore", shell(f"gunzip -c {out}/design.sql.gz | docker exec -i {name} psql -qU {USER} -d bare"))
             database("DROP DATABASE bare WITH (FORCE)")
             seconds, result, memory = ours(shop, "restore", "--no-safety")
             note("restore", seconds)
+            for phase in ("check", "unpack", "restore", "compare", "end"):
+                note(f"restore_phase_{phase}", result["phases"][phase])
             note("restore_memory", memory)
             note("restore_closed", result["closed_seconds"])
     return found
@@ -99,7 +180,8 @@ def main() -> None:
     """Measure, print, write benchmarks/results/backup.json."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=5)
-    options.add_argument("--rows", type=int, default=125_000, help="an eighth of the rows; 125000 make some 600 MB")
+    options.add_argument("--restores", type=int, default=5, help="in so many of the runs the way back is measured, too")
+    options.add_argument("--megabytes", type=int, default=600, help="of text and jsonb")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-backup-") as folder, Lab() as lab:
         out = Path(folder) / "out"
@@ -113,13 +195,14 @@ def main() -> None:
             shell(f"docker exec {shop.box.name} pg_dump -U {USER} -d nothing -Fc -f /out/empty") for _run in range(chosen.runs)
         ]
         shop.write(database=DATABASE, guard="warn")
-        shop.sql(DATA.format(rows=chosen.rows), DATABASE)
-        found = measure(shop, out, chosen.runs)
+        fill(shop, chosen.megabytes)
+        found = measure(shop, out, chosen.runs, chosen.restores)
     units = {"memory": "MB", "size": "MB"}
     figures = {name: report.figure(units.get(name.rpartition("_")[2], "s"), values) for name, values in found.items()}
     figures["empty_overhead"] = report.figure("s", [one - other for one, other in zip(empty, bare, strict=True)])
     for name, (one, other) in {
         "backup_to_raw": ("backup", "raw_dump"),
+        "backup_to_compressed": ("backup", "compressed_dump"),
         "backup_to_default": ("backup", "default_dump"),
         "backup_to_design": ("backup", "design_dump"),
         "size_to_design": ("backup_size", "design_size"),
