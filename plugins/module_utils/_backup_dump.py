@@ -93,6 +93,8 @@ def collect(
         about = session.one(sql.SERVER)
         if not about["superuser"]:
             raise BackupError(f"user: {config.user} is no superuser; a backup would lack what it may not see.", BAD_INPUT)
+        if not database:
+            postgres.claim(session)
         light = postgres.facts(session, rows=False)
         good = [manifests.size(entry.manifest) for entry in known or [] if entry.verified]
         room = os.statvfs(partial)

@@ -22,7 +22,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, DUMP_FAILED, BackupError, Config
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import (
+    BAD_INPUT,
+    DUMP_FAILED,
+    LOCKED,
+    BackupError,
+    Config,
+)
 
 LABEL = "kasaneha.deploy.backup"
 SHARED = "/run/backup"  # the runtime folder, as the client sees it
@@ -298,6 +304,18 @@ def sweep(config: Config) -> list[str]:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     return [*names, *map(str, folders)]
+
+
+def claim(session: Session, seconds: float = 3) -> None:
+    """Take the lock that hosts meet at which back up the same database, for as long as the session lives.
+
+    :raises BackupError: somebody else holds it.
+    """
+    deadline = time.monotonic() + seconds
+    while not session.one(f"SELECT to_json(pg_try_advisory_lock({LOCK_KEY}))"):
+        if time.monotonic() > deadline:
+            raise BackupError("Another one is at work on this database, from another host or for another instance.", LOCKED)
+        time.sleep(0.2)
 
 
 def facts(session: Session, rows: bool = True) -> dict[str, Any]:

@@ -7,11 +7,12 @@ Files are exchanged entry by entry inside their folder: containers that have it 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ def into(
     wrong = manifests.differences(expected, found)
     if wrong:
         raise BackupError(f"the restored database is not what was dumped: {'; '.join(wrong[:10])}", code)
+
+
+@contextlib.contextmanager
+def claimed(config: Config, programs: postgres.Programs) -> Iterator[None]:
+    """The live database, if there is one, is nobody else's. The exchange ends the session that holds it with all the others."""
+    if config.database not in programs.sql("SELECT to_json(datname) FROM pg_database"):
+        yield
+        return
+    with programs.session(config.database, RESTORE_FAILED) as session:
+        postgres.claim(session)
+        yield
 
 
 def conninfo(name: str) -> str:

@@ -136,7 +136,7 @@ class Restorer:
         coming, going = (plan.beside(self.config.database, purpose, mark) for purpose in ("restore", "before"))
         self._phase("unpack")
         roles = restores.unpack(found, work, identity)
-        with postgres.client(self.config, server, work) as programs:
+        with postgres.client(self.config, server, work) as programs, restores.claimed(self.config, programs):
             moves = restores.file_moves(self.config, found, f"new-{mark}")
             # One way back is kept, the last one; until this restore is final, that is the one before it.
             exchange = restores.Exchange(self.config, programs, {"set": found.id, **({"previous": old} if old else {})})

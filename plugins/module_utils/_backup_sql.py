@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-# Nothing of the session's may change what is read, or end it early.
+# Nothing of the session's may change what is read, or end it early; and where PostgreSQL can (14 and later), a query of somebody who
+# was killed ends with him, so that his locks do.
 QUIET = """
 SET statement_timeout = 0; SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = 0; SET row_security = off;
-SET search_path = pg_catalog; SET log_min_duration_statement = -1
+SET search_path = pg_catalog; SET log_min_duration_statement = -1;
+SELECT to_json(set_config(name, '1s', false)) FROM pg_settings WHERE name = 'client_connection_check_interval'
 """
 
 SERVER = """

@@ -23,7 +23,7 @@ from .boxes import Lab
 
 pytestmark = as_root
 
-ROUNDS = 20 if os.environ.get("LONG") else 2
+ROUNDS, USERS = (20, 50) if os.environ.get("LONG") else (2, 20)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_restore_brings_back_data_files_and_properties_under_users_who_never_s
     users = [subprocess.Popen(
         ["docker", "exec", "-i", shop.box.name, "sh", "-c", 'while [ -e /tmp/users ]; do psql -qU "$0" -d "$1" -c "SELECT pg_sleep(5)"; done', USER, DATABASE],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    ) for _user in range(20)]  # fmt: skip
+    ) for _user in range(USERS)]  # fmt: skip
     time.sleep(1)
     result = shop.run("restore", backed_up["id"])
     shop.box.run("rm", "/tmp/users")

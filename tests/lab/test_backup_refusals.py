@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_postgres import LOCK_KEY
 
 from .backups import DATABASE, ROWS, USER, Shop, as_root
 from .boxes import Lab
@@ -165,6 +166,22 @@ def test_of_four_at_once_one_works(shop: Shop, good: str) -> None:
     # Whoever waits gets its turn.
     first, second = (subprocess.Popen(shop.command("run", "--wait", "60"), stdout=subprocess.DEVNULL) for _run in range(2))
     assert (first.wait(60), second.wait(60)) == (0, 0)
+
+
+def test_whoever_works_on_the_database_from_another_host_is_met(shop: Shop, good: str) -> None:
+    command = ["docker", "exec", "-i", shop.box.name, "psql", "-XqAtU", USER, "-d", DATABASE]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    other.stdin.write(f"SELECT pg_advisory_lock({LOCK_KEY}), 'held';\n")
+    other.stdin.flush()
+    assert "held" in other.stdout.readline()
+    before = shop.ids()
+    for arguments in (["run"], ["restore", good, "--no-safety"]):
+        assert "from another host" in shop.run(*arguments, code=3)["msg"]
+    assert shop.ids() == before and shop.left() == []
+    other.communicate()
+    # The negative control: now nobody is.
+    shop.run("run")
+    shop.run("restore", good, "--no-safety")
 
 
 def test_a_fresh_set_is_enough_wherever_the_server_is(shop: Shop, good: str) -> None:
