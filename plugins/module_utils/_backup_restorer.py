@@ -89,13 +89,13 @@ class Restorer:
             found = self._import(name, files) if name.endswith((".sql", ".sql.gz")) else self.sets.find(name)
             self._phase("check")
             self.sets.check_bytes(found)
-            about = self._preflight(found, foreign)
-            saved = ""
-            if safety and self.config.database in about["databases"]:
-                self._phase("safety")
-                saved = dump(self.sets, f"before the restore of {found.id}", False, self.tell, []).id
-            with self._work() as work:
-                result = self._restore(found, postgres.server(self.config.container), work, identity, probe)
+            with self._work() as work, postgres.client(self.config, postgres.server(self.config.container), work) as programs:
+                about = self._preflight(programs, found, foreign)
+                saved = ""
+                if safety and self.config.database in about["databases"]:
+                    self._phase("safety")
+                    saved = dump(self.sets, f"before the restore of {found.id}", False, self.tell, []).id
+                result = self._restore(found, programs, work, identity, probe)
         self._phase("")
         self._metrics()
         return {"changed": True, "set": found.summary(), "saved": saved, "phases": self.phases, **result}
@@ -107,12 +107,12 @@ class Restorer:
         """
         found = self.sets.find(name)
         self.sets.check_bytes(found)
-        self._preflight(found, foreign)
+        with postgres.client(self.config, postgres.server(self.config.container)) as programs:
+            self._preflight(programs, found, foreign)
         return found
 
-    def _preflight(self, found: Set, foreign: bool) -> dict[str, Any]:
-        with postgres.client(self.config, postgres.server(self.config.container)) as programs:
-            about: dict[str, Any] = programs.sql(sql.SERVER)[0]
+    def _preflight(self, programs: postgres.Programs, found: Set, foreign: bool) -> dict[str, Any]:
+        about: dict[str, Any] = programs.sql(sql.SERVER)[0]
         restores.preflight(self.config, found.manifest, about, foreign)
         return about
 
@@ -130,13 +130,13 @@ class Restorer:
         with self._work() as work:
             return imports.legacy(self.sets, Path(name), files, work, self.tell)
 
-    def _restore(self, found: Set, server: dict[str, Any], work: Path, identity: str, probe: bool) -> dict[str, Any]:
+    def _restore(self, found: Set, programs: postgres.Programs, work: Path, identity: str, probe: bool) -> dict[str, Any]:
         mark = plan.set_id(time.time(), secrets.token_hex(3))
         old = restores.read_journal(self.config)
         coming, going = (plan.beside(self.config.database, purpose, mark) for purpose in ("restore", "before"))
         self._phase("unpack")
         roles = restores.unpack(found, work, identity)
-        with postgres.client(self.config, server, work) as programs, restores.claimed(self.config, programs):
+        with restores.claimed(self.config, programs):
             moves = restores.file_moves(self.config, found, f"new-{mark}")
             # One way back is kept, the last one; until this restore is final, that is the one before it.
             exchange = restores.Exchange(self.config, programs, {"set": found.id, **({"previous": old} if old else {})})

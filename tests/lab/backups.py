@@ -96,7 +96,7 @@ class Shop:
         """A PostgreSQL server that asks for its password on 127.0.0.1, as ours do."""
         environment = {"POSTGRES_USER": USER, "POSTGRES_DB": DATABASE, "POSTGRES_PASSWORD": CANARY,
                        "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256"}  # fmt: skip
-        box = self.lab.start(image, environment=environment, command=["postgres", "-c", "max_connections=60"], **options)
+        box = self.lab.start(image, environment=environment, command=["postgres", "-c", "max_connections=100"], **options)
         box.until("PostgreSQL", lambda: box.run("pg_isready", "-h", "127.0.0.1")[0] == 0, 60)
         return box
 
