@@ -173,7 +173,17 @@ def measure(shop: Shop, out: Path, runs: int, restores: int) -> dict[str, list[f
                 note(f"restore_phase_{phase}", result["phases"][phase])
             note("restore_memory", memory)
             note("restore_closed", result["closed_seconds"])
+    # How small the same bytes get at all: 50 MB from within the dump, and what gzip makes of them.
+    part = f"tail -c +50000000 {out}/raw | head -c 50000000"
+    by_gzip = packed(f"{part} | gzip -6")
+    for level in (3, 9, 19):
+        note(f"size_at_level_{level}_to_gzip", packed(f"{part} | zstd -q -{level} -T0") / by_gzip)
     return found
+
+
+def packed(text: str) -> int:
+    """How many bytes a command line prints; `head` may end before `tail` has said all."""
+    return int(subprocess.run(["bash", "-c", f"{text} | wc -c"], check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
@@ -197,7 +207,7 @@ def main() -> None:
         shop.write(database=DATABASE, guard="warn")
         fill(shop, chosen.megabytes)
         found = measure(shop, out, chosen.runs, chosen.restores)
-    units = {"memory": "MB", "size": "MB"}
+    units = {"memory": "MB", "size": "MB", "gzip": "ratio"}
     figures = {name: report.figure(units.get(name.rpartition("_")[2], "s"), values) for name, values in found.items()}
     figures["empty_overhead"] = report.figure("s", [one - other for one, other in zip(empty, bare, strict=True)])
     for name, (one, other) in {
