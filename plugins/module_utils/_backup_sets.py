@@ -24,8 +24,8 @@ from typing import Any
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_file import digest
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, LOCKED, VERIFY_FAILED, BackupError
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_stream import digest
 
 MARKER = ".backup-root"
 PARTIAL, WORK, GONE = ".partial-", ".work-", ".gone-"

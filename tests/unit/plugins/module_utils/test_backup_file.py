@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_file as files
 
 
 def chunks(sizes: list[int]) -> list[bytes]:
@@ -18,20 +18,20 @@ def chunks(sizes: list[int]) -> list[bytes]:
 
 @pytest.mark.parametrize("sizes", [[], [1], [4096], [4097, 10, 4095], [10_000] * 50], ids=str)
 def test_what_the_disk_gives_back_is_what_was_written(tmp_path: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "PROVE_EVERY", 8192)
-    file, written = stream.File(tmp_path / "file"), chunks(sizes)
+    monkeypatch.setattr(files, "PROVE_EVERY", 8192)
+    file, written = files.File(tmp_path / "file"), chunks(sizes)
     for chunk in written:
         file.write(chunk)
     file.close()
     assert file.proven() and file.bytes == sum(sizes)
     assert (tmp_path / "file").read_bytes() == b"".join(written)
-    assert file.sha256 == hashlib.sha256(b"".join(written)).hexdigest() == stream.digest(tmp_path / "file")
+    assert file.sha256 == hashlib.sha256(b"".join(written)).hexdigest() == files.digest(tmp_path / "file")
     assert file.path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("where", [0, 50_000, 99_999])
 def test_a_disk_that_gives_back_something_else_is_noticed(tmp_path: Path, where: int) -> None:
-    file = stream.File(tmp_path / "file")
+    file = files.File(tmp_path / "file")
     file.write(os.urandom(100_000))
     with (tmp_path / "file").open("r+b") as other:
         other.seek(where)
@@ -43,7 +43,7 @@ def test_a_disk_that_gives_back_something_else_is_noticed(tmp_path: Path, where:
 
 
 def test_a_file_that_got_shorter_is_noticed(tmp_path: Path) -> None:
-    file = stream.File(tmp_path / "file")
+    file = files.File(tmp_path / "file")
     file.write(os.urandom(100_000))
     os.truncate(tmp_path / "file", 99_999)
     file.close()
@@ -51,7 +51,7 @@ def test_a_file_that_got_shorter_is_noticed(tmp_path: Path) -> None:
 
 
 def test_an_abandoned_file_is_left_at_once(tmp_path: Path) -> None:
-    file = stream.File(tmp_path / "file")
+    file = files.File(tmp_path / "file")
     file.write(b"something")
     (tmp_path / "file").unlink()
     file.abandon()
