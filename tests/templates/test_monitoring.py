@@ -110,8 +110,9 @@ def test_nothing_listens_for_everybody(tmp_path: Path) -> None:
 
 
 def test_the_files_of_rules_follow_what_there_is(tmp_path: Path) -> None:
-    every = {"host", "monitoring", "containers", "postgres", "redis", "edge", "site", "backend", "backup"}
-    assert set(value("_monitoring_rule_files", tmp_path / "all")) == every
+    every = {"host", "monitoring", "containers", "postgres", "redis", "edge", "site", "backend", "backup", "logs"}
+    assert set(value("_monitoring_rule_files", tmp_path / "all", monitoring_rules_logs=True)) == every
+    assert "logs" not in value("_monitoring_rule_files", tmp_path / "unread")  # nobody collects any
     assert {path.stem for path in (ROLES / "monitoring/files/alerts").iterdir()} == every
     few = value("_monitoring_rule_files", tmp_path / "few", monitoring_jobs=[], monitoring_probes=[], monitoring_rules_backups=False,
                 monitoring_rules_containers=False)  # fmt: skip

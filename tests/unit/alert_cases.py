@@ -199,6 +199,28 @@ CASES: dict[str, dict[str, Any]] = {
         "step": 15,
         "fires": [{}],
     },
+    # --- logs: who serves and used to write is missed, who writes errors alone is not
+    "LogCollectorStale": {"series": {f"kasaneha_log_collector_timestamp_seconds{BACKUP}": ["now", 2400]}, "minutes": 10, "fires": [APP]},
+    "LogCollectorAbsent": {"series": {f"kasaneha_log_collector_timestamp_seconds{BACKUP}": ["now", None]}, "minutes": 25, "fires": [{}]},
+    "LogsSilent": {
+        "series": {
+            'http_requests_total{service="backend",instance="a",path="/api",status="200"}': ("rate", 4),
+            'nginx_http_requests_total{instance="a",job="nginx"}': ("rate", 9),
+            'kasaneha_log_lines_total{instance="a",job="node",app="shop",service="backend"}': [("rate", 4), ("rate", 0)],
+            'kasaneha_log_lines_total{instance="a",job="node",app="shop",service="nginx"}': [("rate", 9), None],
+            'http_requests_total{service="backend",instance="b",path="/api",status="200"}': ("rate", 4),
+            'kasaneha_log_lines_total{instance="b",job="node",app="shop",service="backend"}': 3,
+        },
+        "minutes": 60,
+        "step": 10,
+        "fires": [{**A, "service": "backend"}, {**A, "service": "nginx"}],
+    },
+    "LogsDropped": {
+        "series": {'kasaneha_log_floods_total{instance="a",job="node",app="shop",service="backend"}': [("rate", 0), ("rate", 0.2)]},
+        "minutes": 12,
+        "fires": [{**APP, "service": "backend"}],
+    },
+    "LogsNotSent": {"series": {f"kasaneha_log_upload_active{BACKUP}": [1, 0]}, "minutes": 15, "fires": [APP]},
     # --- monitoring itself
     "Watchdog": {"series": {}, "minutes": 0, "fires": []},  # always: test_an_idle_site_is_silent
     "TargetDown": {"series": {'up{job="redis",instance="a"}': [1, 0]}, "minutes": 10, "fires": [{**A, "job": "redis"}]},
