@@ -150,7 +150,7 @@ def test_every_panel_of_every_dashboard_shows_something(ask, browse):
 def test_every_rule_can_be_evaluated(ask):
     groups = ask("rules")["groups"]
     assert [rule for group in groups for rule in group["rules"] if rule["health"] == "err"] == []
-    assert len([rule for group in groups for rule in group["rules"] if rule["type"] == "alerting"]) == 56
+    assert len([rule for group in groups for rule in group["rules"] if rule["type"] == "alerting"]) == 61
 
 
 def test_who_would_be_told(root):
@@ -246,6 +246,16 @@ def test_bad_input_is_refused_in_one_message_and_the_old_rules_go_on(root, ask):
         assert sentence in said, said[-2000:]
     assert done.returncode != 0 and " changed=0 " in done.stdout
     assert root("md5sum /etc/prometheus/rules/* /etc/prometheus/*.yml") == before and firing(ask) == ["Watchdog"]
+
+
+def test_a_host_that_would_not_be_watched_is_refused(tmp_path):
+    only = tmp_path / "only.yml"
+    for enabled, refused in ((False, True), (True, False)):  # the negative control
+        only.write_text(json.dumps({"all": {"hosts": {"operations-far": {"monitoring_enabled": enabled}}}}))
+        done = play("playbooks/preflight.yml", "-i", str(only))
+        said = " ".join(done.stdout.split())
+        sentence = "operations-far: monitoring_enabled: is false here and true on operations-hub, whose Prometheus asks every host."
+        assert (sentence in said, done.returncode != 0, "1 problem(s)" in said) == (refused, refused, refused), said[-2000:]
 
 
 def test_status_and_verify_ask_it():
