@@ -254,7 +254,9 @@ def test_a_host_that_would_not_be_watched_is_refused(tmp_path):
         only.write_text(json.dumps({"all": {"hosts": {"operations-far": {"monitoring_enabled": enabled}}}}))
         done = play("playbooks/preflight.yml", "-i", str(only))
         said = " ".join(done.stdout.split())
-        sentence = "operations-far: monitoring_enabled: is false here and true on operations-hub, whose Prometheus asks every host."
+        sentence = (
+            "operations-far: monitoring_enabled: is false here and true on operations-hub, whose Prometheus asks every host."
+        )
         assert (sentence in said, done.returncode != 0, "1 problem(s)" in said) == (refused, refused, refused), said[-2000:]
 
 
