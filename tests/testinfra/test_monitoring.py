@@ -260,6 +260,21 @@ def test_a_host_that_would_not_be_watched_is_refused(tmp_path):
         assert (sentence in said, done.returncode != 0, "1 problem(s)" in said) == (refused, refused, refused), said[-2000:]
 
 
+def test_a_host_that_does_not_answer_is_named():
+    exporter = ["docker", "exec", "kasaneha-lab-operations-far", "systemctl", "{}", "prometheus-node-exporter"]
+    subprocess.run([word.format("stop") for word in exporter], check=True)
+    try:
+        done = play("site.yml", "--limit", "operations-hub", "--tags", "monitoring_verify")
+    finally:
+        subprocess.run([word.format("start") for word in exporter], check=True)
+    said = " ".join(done.stdout.split())
+    assert (
+        done.returncode != 0
+        and "operations-hub: Prometheus cannot ask: node of operations-far (http://198.51.100.86:9100" in said
+    ), said[-2000:]
+    assert play("site.yml", "--limit", "operations-hub", "--tags", "monitoring_verify").returncode == 0  # the negative control
+
+
 def test_status_and_verify_ask_it():
     assert "alerts: none" in play("playbooks/status.yml").stdout
     done = play("playbooks/verify.yml", "--limit", "operations-hub", verify_roles=[{"role": "monitoring", "needed": True}])
