@@ -22,6 +22,7 @@ class FilterModule:
             "release_decision": _blue_green.decide,
             "release_status": _blue_green.status,
             "release_summary": _blue_green.summary,
+            "log_option_problems": _release.log_option_problems,
             "published_port": _release.published_port,
             "unresolved_images": _release.unresolved,
             "service_problems": _release.service_problems,
