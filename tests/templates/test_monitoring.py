@@ -110,9 +110,10 @@ def test_nothing_listens_for_everybody(tmp_path: Path) -> None:
 
 
 def test_the_files_of_rules_follow_what_there_is(tmp_path: Path) -> None:
-    every = {"host", "monitoring", "containers", "postgres", "redis", "edge", "site", "backend", "backup", "logs"}
-    assert set(value("_monitoring_rule_files", tmp_path / "all", monitoring_rules_logs=True)) == every
-    assert "logs" not in value("_monitoring_rule_files", tmp_path / "unread")  # nobody collects any
+    every = {"host", "monitoring", "containers", "postgres", "redis", "edge", "site", "backend", "backup", "logs", "fluentd"}
+    jobs = [{"name": name, "targets": [{"labels": {"service": "x"}}]} for name in ("postgres", "redis", "nginx", "fluentd")]
+    assert set(value("_monitoring_rule_files", tmp_path / "all", monitoring_rules_logs=True, monitoring_jobs=jobs)) == every
+    assert set(value("_monitoring_rule_files", tmp_path / "prod")) == every - {"logs", "fluentd"}  # nobody collects any there
     assert {path.stem for path in (ROLES / "monitoring/files/alerts").iterdir()} == every
     few = value("_monitoring_rule_files", tmp_path / "few", monitoring_jobs=[], monitoring_probes=[], monitoring_rules_backups=False,
                 monitoring_rules_containers=False)  # fmt: skip
@@ -164,7 +165,7 @@ SPREAD = {
 }
 
 
-def spread(host: str, expression: str, tmp_path: Path) -> Any:
+def spread(host: str, expression: str, tmp_path: Path, **more: Any) -> Any:
     """What a variable is on one host of five."""
     mine = [group for group, hosts in SPREAD.items() if host in hosts and group != "all"]
     hostvars = {name: {"private_address": at, "monitoring_address": at, "app_bind_address": at} for name, at in HOSTS.items()}
@@ -174,6 +175,7 @@ def spread(host: str, expression: str, tmp_path: Path) -> Any:
         "private_address": HOSTS[host],
         "inventory_hostname": host,
         "group_names": mine,
+        **more,
     }
     return value(expression, tmp_path / host, **changes)
 
@@ -195,6 +197,17 @@ def test_every_host_is_watched_and_lets_the_monitoring_host_in_alone(tmp_path: P
     assert opened["a1"] == {18080: edge + monitor, 18180: edge + monitor, 18081: edge, 18181: edge, 9100: monitor}
     assert opened["e1"] == {80: ["any"], 443: ["any"], 9100: monitor, 9113: monitor}
     assert opened["m1"] == {9090: edge, 3000: []}  # nobody asks for Grafana where there is none
+
+
+def test_fluentd_is_watched_where_it_runs(tmp_path: Path) -> None:
+    tier = {"logging_backend": "elasticsearch", "kasaneha_log_hub": "a2", "firewall_ssh": []}
+    both = {**tier, "groups": {**SPREAD, "logging": ["a2", "m1"]}}
+    for host in ("m1", "a2"):
+        jobs = {job["name"]: job["targets"] for job in spread(host, "monitoring_jobs", tmp_path / "jobs", **both)}
+        assert jobs["fluentd"] == [{"address": "10.0.0.3:24231", "labels": {"instance": "a2"}}]
+    [rule] = [rule for rule in spread("a2", "firewall_rules", tmp_path / "rules", **both) if rule["port"] == 24231]
+    assert rule["from"] == [HOSTS["m1"]] and rule["container"]
+    assert "fluentd" not in [job["name"] for job in spread("m1", "monitoring_jobs", tmp_path / "none")]
 
 
 def test_grafana_is_confined_and_knows_no_secret() -> None:

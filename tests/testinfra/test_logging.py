@@ -101,10 +101,7 @@ def test_a_line_of_the_backend(stream: str) -> None:
 
 def test_a_request_in_nginx_and_in_the_frontend() -> None:
     mark = token("page")
-    on(
-        HUB,
-        f"curl --silent --insecure --resolve kasaneha.test:443:127.0.0.1 'https://kasaneha.test/{mark}?token=c4n4ry-in-a-query'",
-    )
+    on(HUB, f"curl --silent --insecure --resolve kasaneha.test:443:127.0.0.1 'https://kasaneha.test/{mark}?token=c4n4ry-in-a-query'")  # fmt: skip
     entry = only(mark, "--service nginx")
     assert entry["stream"] == "access" and json.loads(entry["message"])["status"] == 404 and entry["level"] == "info"
     assert only(mark, "--service frontend")["colour"] == "blue"
@@ -113,10 +110,7 @@ def test_a_request_in_nginx_and_in_the_frontend() -> None:
 
 def test_an_error_of_nginx_with_a_secret_in_its_query() -> None:
     mark = token("error")
-    on(
-        HUB,
-        f"echo '2026/11/25 09:00:00 [error] 7#7: *1 x, request: \"GET /{mark}?password=c4n4ry HTTP/1.1\"' >>/var/log/nginx/error.log",
-    )
+    on(HUB, f"echo '2026/11/25 09:00:00 [error] 7#7: *1 x, request: \"GET /{mark}?password=c4n4ry HTTP/1.1\"' >>/var/log/nginx/error.log")  # fmt: skip
     entry = only(mark, "--service nginx --level err --since '400 days ago'")
     assert "password=[redacted]" in entry["message"] and "c4n4ry" not in entry["message"] and entry["stream"] == "error"
 
@@ -195,10 +189,7 @@ def test_who_floods_loses_its_own_lines_only() -> None:
     assert 3000 <= kept < 20_000
     assert find("'is not kept'", "--service flood")
     assert int(on(HUB, "journalctl --quiet --output=cat KASANEHA_DEPLOY_APP=kasaneha | wc -l")) >= before + 200
-    on(
-        HUB,
-        'sleep 15; grep -q \'^kasaneha_log_floods_total{app="kasaneha",service="flood"} [1-9]\' /var/lib/prometheus/node-exporter/logs.prom',
-    )
+    on(HUB, 'sleep 15; grep -q \'^kasaneha_log_floods_total{app="kasaneha",service="flood"} [1-9]\' /var/lib/prometheus/node-exporter/logs.prom')  # fmt: skip
 
 
 def test_the_collector_is_killed_again_and_again_and_nothing_is_lost_or_twice() -> None:
@@ -279,10 +270,7 @@ def test_a_stranger_is_refused() -> None:
     ask = f"curl --silent --show-error --max-time 10 --insecure --header 'Content-Type: application/vnd.fdo.journal' --data-binary @- https://{HUB}:19532/upload"
     make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=operations-far -keyout /root/x.key -out /root/x.crt 2>/dev/null"
     for own in ("", " --cert /root/x.crt --key /root/x.key"):  # no certificate; one that somebody else signed
-        on(
-            FAR,
-            f"{make}; {entry} | {ask}{own} --output /root/answer --write-out '%{{http_code}}' >/root/code; ! grep -q 202 /root/code",
-        )
+        on(FAR, f"{make}; {entry} | {ask}{own} --output /root/answer --write-out '%{{http_code}}' >/root/code; ! grep -q 202 /root/code")  # fmt: skip
     assert find(mark, "--all --since '2000-01-01'", wait=2) == []
     good = " --cert /etc/kasaneha-logs/host.crt --key /etc/kasaneha-logs/host.key"  # the negative control
     assert "202" in on(FAR, f"{entry} | {ask}{good} --output /dev/null --write-out '%{{http_code}}'")

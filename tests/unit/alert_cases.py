@@ -221,6 +221,11 @@ CASES: dict[str, dict[str, Any]] = {
         "fires": [{**APP, "service": "backend"}],
     },
     "LogsNotSent": {"series": {f"kasaneha_log_upload_active{BACKUP}": [1, 0]}, "minutes": 15, "fires": [APP]},
+    "FluentdBufferFilling": {
+        "series": {'fluentd_output_status_buffer_available_space_ratio{instance="a",job="fluentd",plugin_id="elasticsearch"}': [99, 15]},
+        "minutes": 15,
+        "fires": [{**A, "job": "fluentd", "plugin_id": "elasticsearch"}],
+    },
     # --- monitoring itself
     "Watchdog": {"series": {}, "minutes": 0, "fires": []},  # always: test_an_idle_site_is_silent
     "TargetDown": {"series": {'up{job="redis",instance="a"}': [1, 0]}, "minutes": 10, "fires": [{**A, "job": "redis"}]},
