@@ -19,7 +19,9 @@ OWN_JOBS = ("prometheus", "alertmanager", "site")
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 UNITS = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 # What is silent while one of these explains it.
-CAUSES = "DockerDown|PostgresDown|RedisDown|NginxDown|BackendDown|EdgeServesNothing"
+CAUSES = "HostDown|DockerDown|PostgresDown|RedisDown|NginxDown|BackendDown|EdgeServesNothing"
+# What follows from them is known later, by the collector or by a health check: at the end it must not be told of on its own.
+OUTLASTS = "90s"
 
 
 # --- who is asked -------------------------------------------------------------------------------------------
@@ -97,7 +99,8 @@ def alert_rules(
                 rules.append(dict(rule))
             elif rule["alert"] not in unwanted:
                 pages = {"runbook": f"{runbook}#{rule['alert'].lower()}"} if runbook else {}
-                rules.append({**rule, "annotations": {**rule["annotations"], **pages}})
+                longer = {"keep_firing_for": OUTLASTS} if rule["alert"] in CAUSES.split("|") else {}
+                rules.append({**rule, **longer, "annotations": {**rule["annotations"], **pages}})
         groups.append({"name": group["name"], "rules": rules})
     return {"groups": [group for group in groups if group["rules"]]}
 
@@ -225,7 +228,7 @@ def alertmanager(receivers: Sequence[Mapping[str, Any]], smtp: Mapping[str, Any]
     }
     config["inhibit_rules"] = [
         {"source_matchers": ['alertname=~"HostDown|DockerDown"'], "target_matchers": ['alertname!~"HostDown|DockerDown|Watchdog"'], "equal": ["instance"]},
-        {"source_matchers": [f'alertname=~"HostDown|{CAUSES}"'], "target_matchers": ['symptom="yes"']},
+        {"source_matchers": [f'alertname=~"{CAUSES}"'], "target_matchers": ['symptom="yes"']},
         {"source_matchers": ['alertname="SiteDown"'], "target_matchers": ['alertname=~"ErrorBudget.*|LatencyHigh"']},
         {"source_matchers": ['alertname="ErrorBudgetFastBurn"'], "target_matchers": ['alertname="ErrorBudgetSlowBurn"']},
         {"source_matchers": ['alertname="DiskFull"'], "target_matchers": ['alertname=~"DiskAlmostFull|DiskFullIn24h"'], "equal": ["instance", "mountpoint"]},

@@ -321,7 +321,7 @@ def test_people_hear_of_an_outage_and_of_its_end(container, root, received):
     assert f"alert: critical {alert}" in play("playbooks/status.yml").stdout
     root(f"docker start {container}")
     for kind in ("webhook", "mail"):
-        wait(lambda kind=kind: told(kind, "resolved"), 180, f"its end by {kind}")
+        wait(lambda kind=kind: told(kind, "resolved"), 240, f"its end by {kind}")
     heard = {
         one["alertname"] for entry in received() if entry["kind"] == "webhook" and entry["at"] > began for one in entry["alerts"]
     }

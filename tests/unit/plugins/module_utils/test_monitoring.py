@@ -72,6 +72,12 @@ def test_rules() -> None:
     assert groups[1]["rules"][0]["annotations"] == {"summary": "s", "runbook": "https://docs.example.org/alerts#one"}
 
 
+def test_a_cause_outlasts_what_follows_from_it() -> None:
+    rules = [{"alert": name, "expr": "a", "annotations": {}} for name in ("BackendDown", "ContainerDown", "HostDown")]
+    [_settings, group] = _monitoring.alert_rules([{"groups": [{"name": "x", "rules": rules}]}])["groups"]
+    assert [rule.get("keep_firing_for") for rule in group["rules"]] == ["90s", None, "90s"]
+
+
 RECEIVERS = [
     {"name": "mail", "email": ["a@b.c", "d@e.f"], "severities": ["critical"]},
     {"name": "chat", "slack": SECRET, "channel": "#ops"},
