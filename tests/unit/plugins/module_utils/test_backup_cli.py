@@ -14,19 +14,19 @@ ENTRY = {"id": "20261125T031801Z-9893ba", "bytes": 48_123_456, "rows": 120_000, 
 
 
 def test_a_bar_tells_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = cli.Bar({"dump": 100_000_000})
-    bar.tell("dump", 0)
-    bar.shown = 0.0
-    bar.tell("dump", 50_000_000)
+    progress = cli.Bar({"dump": 100_000_000})
+    progress.tell("dump", 0)
+    progress.shown = 0.0
+    progress.tell("dump", 50_000_000)
     shown = capsys.readouterr().err.split("\r\033[K")[-1]
     assert shown.startswith("dump         [##########          ]     50.0 MB  50 % of the last one's")
-    bar.tell("dump", 60_000_000)  # too soon after the last one to be read
+    progress.tell("dump", 60_000_000)  # too soon after the last one to be read
     assert capsys.readouterr().err == ""
-    bar.shown = 0.0
-    bar.tell("dump", 300_000_000)  # more than last time is not more than all
+    progress.shown = 0.0
+    progress.tell("dump", 300_000_000)  # more than last time is not more than all
     assert " 99 % " in capsys.readouterr().err
-    bar.shown = 0.0
-    bar.tell("uploads", 1_000_000)  # nobody knows how many there will be
+    progress.shown = 0.0
+    progress.tell("uploads", 1_000_000)  # nobody knows how many there will be
     assert "%" not in capsys.readouterr().err
 
 
