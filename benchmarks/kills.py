@@ -37,9 +37,8 @@ def wrong() -> str:
     label = '{{.Label "kasaneha.deploy.colour"}}'
     running = set(shell(f"docker ps --filter label=kasaneha.deploy.colour --format '{label}'").split())
     left = shell("cd /var/lib/kasaneha; ls run.json 2>/dev/null; ls -d edge/uncommitted 2>/dev/null; true").split()
-    return (
-        "" if live == [now["colour"]] and running == {now["colour"]} and not left else f"{live} {running} {left} {now['colour']}"
-    )
+    good = live == [now["colour"], f"open-{now['colour']}"] and running == {now["colour"]} and not left
+    return "" if good else f"{live} {running} {left} {now['colour']}"
 
 
 def main() -> None:

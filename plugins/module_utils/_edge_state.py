@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""What an edge serves: ``live -> states/<n>``, a folder that holds one file named after the colour, and a second one,
-``maintenance``, while the operator keeps users out. With neither colour nginx answers 503.
+"""What an edge serves: ``live -> states/<n>``, a folder that holds one file named after the colour, ``blue``, and a second one:
+``open-blue``, which all may see, or ``maintenance`` while the operator keeps users out. nginx looks for ``open-blue``, and for
+``blue`` when somebody asks who looks after the site: one look tells it both things. With neither it answers 503.
 
 A switch writes a new state beside the old one and moves the link by one rename; nginx looks per request. Until a
 release is committed, ``uncommitted`` links to the state before it: whoever puts things back (this code, a timer, the
@@ -21,6 +22,7 @@ from typing import Any
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _statefile
 
 MAINTENANCE = "maintenance"
+OPEN = "open-"  # before the name of a colour that all may see
 KEPT = 3  # states before the one that is served
 
 
@@ -46,7 +48,7 @@ def switch(folder: Path, colour: str, maintenance: bool = False) -> float:
 
     :returns: when the rename happened, in seconds since the epoch.
     """
-    names = [name for name in (colour, MAINTENANCE if maintenance or not colour else "") if name]
+    names = [name for name in (colour, MAINTENANCE if maintenance or not colour else OPEN + colour) if name]
     state = _new_state(folder / "states", names)
     _statefile.point(folder / "live", f"states/{state.name}")
     switched = time.time()
@@ -118,5 +120,5 @@ def _names(link: Path) -> list[str]:
 
 def _colour(link: Path) -> str:
     """The one colour in a state; empty when there is none, or several: that is never guessed."""
-    names = [name for name in _names(link) if name != MAINTENANCE]
+    names = [name for name in _names(link) if name != MAINTENANCE and not name.startswith(OPEN)]
     return names[0] if len(names) == 1 else ""

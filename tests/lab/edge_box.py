@@ -124,7 +124,8 @@ class Edge:
 
     def serve(self, *names: str) -> None:
         """What the state says: a colour, maintenance."""
-        self.sh(f"cd /var/lib/kasaneha/edge/live && rm -f * && touch x {' '.join(names)} && rm x")
+        files = {*names, *(f"open-{name}" for name in names if "maintenance" not in names)}
+        self.sh(f"cd /var/lib/kasaneha/edge/live && rm -f * && touch x {' '.join(files)} && rm x")
 
     def text(self, **overrides: Any) -> str:
         version = self.sh("nginx -V 2>&1")

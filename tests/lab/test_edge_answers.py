@@ -122,7 +122,7 @@ def test_502_and_504_are_503_with_a_time_to_come_again(without_application: Edge
 
 def test_503_without_a_release_and_in_maintenance(without_colour: Edge) -> None:
     answer = without_colour.ask("/")
-    assert answer.status == 503 and answer.one("Retry-After") == "10"
+    assert answer.status == 503 and answer.one("Retry-After") == "300"
     dressed(answer, "no-store")
     without_colour.serve("blue", "maintenance")
     answer = without_colour.ask("/")

@@ -219,9 +219,9 @@ def test_73_the_log_is_json_without_secrets(edge: Edge) -> None:
     edge.ask('/api/v1/log?token=CANARY-query', headers={"Authorization": "Bearer CANARY-header", "Cookie": "s=CANARY-cookie",
              "Referer": "https://x/?CANARY-referer", "User-Agent": 'a "quoted" \\ agent'}, client="203.0.113.73")  # fmt: skip
     edge.ask("/.env?token=CANARY-error", client="203.0.113.73")
-    lines = [line for line in edge.log() if line["client"] == "203.0.113.73"]
-    assert [line["uri"] for line in lines] == ["/api/v1/log", "/.env"]
-    assert lines[0]["user_agent"] == 'a "quoted" \\ agent' and len(lines[0]["request_id"]) == 32
+    lines = {line["uri"]: line for line in edge.log() if line["client"] == "203.0.113.73"}  # each worker in its time
+    assert set(lines) == {"/api/v1/log", "/.env"}
+    assert lines["/api/v1/log"]["user_agent"] == 'a "quoted" \\ agent' and len(lines["/api/v1/log"]["request_id"]) == 32
     assert "CANARY" not in json.dumps(edge.log()) + json.dumps(edge.log("release"))
 
 

@@ -100,7 +100,10 @@ def run_rewrites(
         condition, inner = " ".join(word for word in words if isinstance(word, str)).strip("()"), words[-1]
         if condition.startswith("-f "):
             path = condition.removeprefix("-f ")
-            holds = (choose(around or [], path, variables["$colour"]) if path.startswith("$") else path) in files
+            if path.startswith("$"):
+                shown = choose(around or [], "$shown", variables["$maintenance_exempt"])
+                path = choose(around or [], path, variables["$colour"]).replace("${shown}", shown)
+            holds = path in files
         elif "=" in condition:
             holds = variables[condition.split()[0]] == condition.partition("=")[2].strip()
         else:

@@ -54,18 +54,15 @@ def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> No
     for server in servers(**overrides):
         assert [words for words in rewrites(server) if not words[1].startswith("($cors_")] == [
             ["set", "$colour", ""],
-            ["if", "(-f", f"{LIVE}/blue)", ["set", "$colour", "blue"]],
+            ["if", "(-f", "$live_0)", ["set", "$colour", "blue"]],
             ["if", "(-f", "$live_1)", ["set", "$colour", "green"]],
             ["if", "(-f", "$live_2)", ["set", "$colour", "blue"]],
-            ["set", "$closed", ""],
-            ["if", "(-f", f"{LIVE}/maintenance)", ["set", "$closed", "yes"]],
-            ["if", "($maintenance_exempt)", ["set", "$closed", ""]],
-            ["if", "($closed)", ["set", "$colour", ""]],
         ]
     # Whoever was found is not looked for again.
     block = http(**overrides)
-    for variable, colour in {"$live_1": "green", "$live_2": "blue"}.items():
-        assert [choose(block, variable, found) for found in ("", "blue", "green")] == [f"{LIVE}/{colour}", "", ""]
+    for variable, colour in {"$live_0": "blue", "$live_1": "green", "$live_2": "blue"}.items():
+        assert [choose(block, variable, found) for found in ("", "blue", "green")] == ["${shown}" + colour, "", ""]
+    assert [choose(block, "$shown", exempt) for exempt in "01"] == [f"{LIVE}/open-", f"{LIVE}/"]
 
 
 @pytest.mark.parametrize("overrides", ALL)

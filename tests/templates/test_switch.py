@@ -28,14 +28,14 @@ OFFICE = {"nginx_maintenance_exempt": ["10.1.0.0/16", "fd00::/8"], "nginx_limit_
 @pytest.mark.parametrize(
     ("names", "exempt", "colour", "status", "retry_after"),
     [
-        (["blue"], "0", "blue", "", ""),
-        (["green"], "0", "green", "", ""),
-        (["green"], "1", "green", "", ""),
+        (["blue", "open-blue"], "0", "blue", "", ""),
+        (["green", "open-green"], "0", "green", "", ""),
+        (["green", "open-green"], "1", "green", "", ""),
         (["green", "maintenance"], "0", "", "503", "77"),
         (["green", "maintenance"], "1", "green", "", ""),  # who looks after it sees the site as it is
         (["maintenance"], "0", "", "503", "77"),
-        (["maintenance"], "1", "", "503", "10"),  # there is nothing to see
-        ([], "0", "", "503", "10"),
+        (["maintenance"], "1", "", "503", "77"),  # there is nothing to see
+        ([], "0", "", "503", "77"),
     ],
 )
 def test_who_gets_which_colour(names: list[str], exempt: str, colour: str, status: str, retry_after: str) -> None:
@@ -49,7 +49,7 @@ def test_who_gets_which_colour(names: list[str], exempt: str, colour: str, statu
             if values(location, "proxy_pass"):
                 assert run_rewrites(location, (), variables) == status
         if status:
-            assert choose(http(**overrides), "$retry_after", status + variables["$closed"]) == retry_after
+            assert choose(http(**overrides), "$retry_after", status + variables["$colour"]) == retry_after
 
 
 class Switching:
@@ -60,7 +60,7 @@ class Switching:
 
     def __contains__(self, path: str) -> bool:
         self.asked += 1
-        return path == f"{LIVE}/{self.states[self.asked > self.questions]}"
+        return path == f"{LIVE}/open-{self.states[self.asked > self.questions]}"
 
 
 @pytest.mark.parametrize(("before", "after"), [("blue", "green"), ("green", "blue")])
@@ -71,19 +71,20 @@ def test_a_request_during_a_switch_gets_one_of_both_colours(before: str, after: 
         variables = {"$maintenance_exempt": "0"}
         live = Switching(before, after, questions)
         assert run_rewrites(server, live, variables, block) == ""
-        assert live.asked == 4  # blue, green, blue again, maintenance
+        assert live.asked == 3  # blue, green, blue again
         assert variables["$colour"] in (before, after)
 
 
 def test_a_switch_between_two_questions_would_be_noticed() -> None:
-    once = parse(f"if (-f {LIVE}/blue) {{ set $colour blue; }} if (-f {LIVE}/green) {{ set $colour green; }}")
+    once = parse(f"if (-f {LIVE}/open-blue) {{ set $colour blue; }} if (-f {LIVE}/open-green) {{ set $colour green; }}")
     variables = {"$colour": ""}
     run_rewrites(once, Switching("green", "blue", 1), variables)
     assert variables["$colour"] == ""
 
 
 @pytest.mark.parametrize(
-    ("key", "seconds"), [("429", "1"), ("503", "10"), ("503yes", "300"), ("502", ""), ("200", ""), ("200yes", "")]
+    ("key", "seconds"),
+    [("429", "1"), ("429blue", "1"), ("503green", "10"), ("503", "300"), ("502blue", ""), ("200green", ""), ("404", "")],
 )
 def test_when_to_come_again(key: str, seconds: str) -> None:
     assert choose(http(), "$retry_after", key) == seconds
@@ -256,17 +257,15 @@ def read_outside_of_servers(block: list[Directive]) -> set[str]:
 
 def test_what_a_map_or_a_log_reads_of_a_site_is_set_in_every_site() -> None:
     block = http(nginx_sites=[site(), site(name="other", names=["b.test"])])
-    assert {"$colour", "$closed"} <= read_outside_of_servers(block)
+    assert {"$colour"} <= read_outside_of_servers(block)
     found = [server for server in blocks(block, "server") if values(server, "ssl_certificate")]
     assert len(found) == 2
     for server in found:
-        assert {words[0] for words in values(server, "set")} == {"$colour", "$closed"}
+        assert {words[0] for words in values(server, "set")} == {"$colour"}
 
 
 def test_without_a_site_nothing_reads_what_only_a_site_sets() -> None:
     block = http(nginx_sites=[])  # nginx would refuse variables that it does not know
-    assert not {"$colour", "$closed"} & read_outside_of_servers(block)
+    assert "$colour" not in read_outside_of_servers(block)
     assert [words[0] for words in values(block, "log_format")] == ["main"]
-    assert not {"$colour", "$closed", "$retry_after", "release"} & {
-        word for _, directive in walk(block) for word in directive.words
-    }
+    assert not {"$colour", "$retry_after", "release"} & {word for _, directive in walk(block) for word in directive.words}

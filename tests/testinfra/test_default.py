@@ -176,4 +176,4 @@ def test_postgresql_lets_nobody_in_without_tls_or_password(root, containers):
 
 def test_the_state_of_the_edge_is_one_file_behind_one_link(root):
     assert root("readlink /var/lib/kasaneha/edge/live").startswith("states/")
-    assert root("ls /var/lib/kasaneha/edge/live/").split() == ["blue"]
+    assert root("ls /var/lib/kasaneha/edge/live/").split() == ["blue", "open-blue"]

@@ -54,7 +54,7 @@ def one_release(release: str, *names: str) -> None:
         labels = '{{.Label "kasaneha.deploy.release"}} {{.Label "kasaneha.deploy.colour"}}'
         shown = on(name, f"docker ps --filter label=kasaneha.deploy.colour --format '{labels}'")
         assert set(shown.splitlines()) == {f"{release} {expected['colour']}"}, f"{name}: {shown}"
-    assert on("fleet-edge", "ls /var/lib/kasaneha/edge/live/") == expected["colour"]
+    assert on("fleet-edge", "ls /var/lib/kasaneha/edge/live/").split() == [expected["colour"], f"open-{expected['colour']}"]
     on("fleet-app1", "test ! -e /var/lib/kasaneha/run.json")
 
 

@@ -37,7 +37,7 @@ def test_an_edge_that_was_never_set_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("colour", "maintenance", "names"),
     [
-        ("blue", False, ["blue"]),
+        ("blue", False, ["blue", "open-blue"]),
         ("blue", True, ["blue", "maintenance"]),
         ("", False, ["maintenance"]),  # with no colour there is nothing to show
         ("", True, ["maintenance"]),
@@ -63,7 +63,7 @@ def test_each_switch_is_one_rename_of_a_state_that_is_whole(folder: Path, monkey
     monkeypatch.setattr(os, "replace", spy)
     _edge_state.switch(folder, "blue")
     _edge_state.switch(folder, "green", maintenance=True)
-    assert renames == [("live", ["blue"]), ("live", ["green", "maintenance"])]
+    assert renames == [("live", ["blue", "open-blue"]), ("live", ["green", "maintenance"])]
 
 
 def test_a_state_is_readable_for_nginx_whatever_the_umask(folder: Path) -> None:
@@ -146,11 +146,11 @@ def names_of(folder: Path, *names: str) -> None:
 @pytest.mark.parametrize(
     ("names", "colour", "maintenance"),
     [
-        (["blue"], "blue", False),
+        (["blue", "open-blue"], "blue", False),
         (["blue", "maintenance"], "blue", True),
         (["maintenance"], "", True),
         ([], "", False),
-        (["blue", "green"], "", False),  # never a guess
+        (["blue", "green", "open-blue"], "", False),  # never a guess
         (["blue", "green", "maintenance"], "", True),
     ],
 )
