@@ -187,7 +187,7 @@ class Edge:
         )
         return (done.stdout + done.stderr).decode(errors="replace")
 
-    def log(self, name: str = "access") -> list[dict[str, Any]]:
-        """The lines of a log; each must be JSON."""
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of the log of requests; each must be JSON."""
         time.sleep(1.1)  # the log of requests is written once a second
-        return [json.loads(line) for line in self.sh(f"cat /var/log/nginx/{name}.log").splitlines()]
+        return [json.loads(line) for line in self.sh("cat /var/log/nginx/access.log").splitlines()]
