@@ -12,7 +12,7 @@ unit() { python -m pytest -q tests/unit tests/templates; }
 collection() { tests/collection.sh; }
 lab() { lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true; }
 quick=$([ -n "${LONG:-}" ] || echo "not long") # LONG=true, in `make proof`: what takes long, too
-backups() { python -m pytest -q -m "$quick" tests/lab/test_backup{,_faults,_versions}.py; }
+backups() { python -m pytest -q -m "$quick" tests/lab/test_{backup,backup_faults,backup_versions,servers}.py; } # all of tests/lab that has long proofs
 images() { python -m pytest -q -m "$quick" -n 2 --dist loadfile tests/lab; }
 scenarios() { # all of them, whatever becomes of one; the images are there: the step lab made them
   local code=0

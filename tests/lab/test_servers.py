@@ -60,6 +60,7 @@ def test_the_hosts_of_any_inventory_become_servers(fleet):
     assert left_over() == []
 
 
+@pytest.mark.long
 def test_a_lab_that_was_half_created_is_completed(fleet):
     assert play("create", fleet, "--limit", f"localhost,{NAMES[0]}").returncode == 0
     docker("kill", f"kasaneha-lab-{NAMES[0]}")  # one server is down …

@@ -308,6 +308,7 @@ def test_the_hub_is_away_for_a_while() -> None:
     assert during < 2 * before + 0.02
 
 
+@pytest.mark.long
 def test_a_certificate_that_is_gone_is_signed_anew() -> None:
     mark = token("certificate")
     on(FAR, "rm /etc/kasaneha-logs/host.crt; systemctl restart systemd-journal-upload; true")

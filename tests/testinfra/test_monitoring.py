@@ -261,6 +261,7 @@ def test_a_host_that_would_not_be_watched_is_refused(tmp_path):
         assert (sentence in said, done.returncode != 0, "1 problem(s)" in said) == (refused, refused, refused), said[-2000:]
 
 
+@pytest.mark.long
 def test_a_host_that_does_not_answer_is_named():
     exporter = ["docker", "exec", "kasaneha-lab-operations-far", "systemctl", "{}", "prometheus-node-exporter"]
     subprocess.run([word.format("stop") for word in exporter], check=True)
