@@ -70,7 +70,7 @@ def deploy(release: str, *options: str, **variables: Any) -> subprocess.Complete
 
 def settled(root, colour: str) -> None:
     """One release, and nothing left over: no lock, no way back that waits, one colour that runs."""
-    root("cd /var/lib/kasaneha; test ! -e run.json; test ! -L edge/uncommitted")
+    root("cd /var/lib/kasaneha && test ! -e run.json && test ! -L edge/uncommitted")
     assert root("ls /var/lib/kasaneha/edge/live/").split() == [colour, f"open-{colour}"]
     running = root("docker ps --filter label=kasaneha.deploy.colour --format '{{.Label \"kasaneha.deploy.colour\"}}'").split()
     assert running and set(running) == {colour}
