@@ -3,7 +3,7 @@
 """Requests per second and p99 through the edge: this role's configuration, kasaneha's first one (made to start), and an nginx that
 does nothing but pass on. One container, one application behind all three, in turns; the figures are of one run.
 
-All protections are on: every request is counted by the limits (whose rates are set so high that none is refused), logged twice,
+All protections are on: every request is counted by the limits (whose rates are set so high that none is refused), logged,
 and dressed with every header. Clients speak TLS 1.3 and resume no session.
 """
 

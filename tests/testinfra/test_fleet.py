@@ -56,7 +56,7 @@ def one_release(release: str, *names: str) -> None:
         assert set(shown.splitlines()) == {f"{release} {expected['colour']}"}, f"{name}: {shown}"
     assert on("fleet-edge", "ls /var/lib/kasaneha/edge/live/").split() == [expected["colour"], f"open-{expected['colour']}"]
     on("fleet-app1", "test ! -e /var/lib/kasaneha/run.json")
-    for name in (*APPS, "fleet-edge"):
+    for name in (*(names or APPS), "fleet-edge"):
         assert on(name, "find /var/lib/kasaneha -maxdepth 1 -name '*.tar'") == "", "what was carried stayed behind"
 
 
