@@ -90,6 +90,7 @@ def test_one_host_whose_gate_fails_keeps_the_whole_fleet_back():
     one_release("v1.1.0")
 
 
+@pytest.mark.long
 def test_a_host_that_dies_between_gate_and_switch_keeps_the_fleet_on_the_old_release():
     server = "kasaneha-lab-fleet-app2"
     with Load(EDGE, rate=40, slow=0, streams=0) as load:
