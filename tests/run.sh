@@ -17,9 +17,7 @@ images() { python -m pytest -q -m "$quick" -n 2 --dist loadfile tests/lab; }
 scenarios() { # all of them, whatever becomes of one; the images are there: the step lab made them
   local code=0
   for scenario in "$@"; do
-    local with=lab/mitogen.sh
-    [ "$scenario" = firewall ] && with="env" # its server is provisioned as most operators do it, and default runs the installed collection so
-    LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images "$with" molecule test -s "$scenario" || code=1
+    LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s "$scenario" || code=1
   done
   return "$code"
 }
