@@ -125,11 +125,12 @@ def test_settings_of_docker_that_are_no_json_are_left_alone(root):
 
 
 LONG = [
-    pytest.param(tag, marks=pytest.mark.long) for tag in ("docker_configure", "app_service", "nginx_configure", "nginx_verify")
+    pytest.param(tag, marks=pytest.mark.long)
+    for tag in ("docker_configure", "app_service", "nginx_configure", "nginx_verify", "release")
 ]
 
 
-@pytest.mark.parametrize("tag", ["app_configure", "release", *LONG])
+@pytest.mark.parametrize("tag", ["app_configure", *LONG])
 def test_each_phase_works_alone(tag):
     done = play("site.yml", "--tags", tag)
     assert done.returncode == 0, done.stdout[-3000:]
