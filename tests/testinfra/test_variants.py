@@ -53,6 +53,7 @@ def test_images_from_an_archive(root, tmp_path):
 
 
 @pytest.mark.usefixtures("other")
+@pytest.mark.long  # scenario build builds whole applications
 def test_images_built_from_source(root, monkeypatch):
     buildx = subprocess.run([sys.executable, str(ROOT / "tests/lab/developer.py")], capture_output=True, text=True, check=True)
     monkeypatch.setenv("DOCKER_CONFIG", buildx.stdout.strip())
