@@ -76,8 +76,10 @@ def fill(shop: Shop, megabytes: int) -> None:
     """
     dice, paragraphs = random.Random(2), itertools.cycle(prose())
     rows: dict[str, list[str]] = {"messages": [], "entries": []}
-    uuid = lambda: f"{dice.getrandbits(128):032x}"  # noqa: E731
     shop.sql(TABLES, DATABASE)
+
+    def uuid() -> str:
+        return f"{dice.getrandbits(128):032x}"
 
     def send(table: str) -> None:
         shop.sql(f"COPY {table} FROM STDIN;\n{''.join(rows[table])}\\.\n", DATABASE)

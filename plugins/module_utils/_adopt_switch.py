@@ -318,7 +318,7 @@ class Takeover:
                 raise AdoptError(
                     f"{name}: its database does not answer ({status}; it says: {' '.join(f'{out} {err}'.split())[-400:]})"
                 )
-            time.sleep(0.5)
+            time.sleep(0.5)  # nobody tells when a database is ready
 
     def stay(self, why: str) -> None:
         """The old site cannot serve: ours goes on, and what was started of the old one stops again."""

@@ -315,7 +315,7 @@ def claim(session: Session, seconds: float = 3) -> None:
     while not session.one(f"SELECT to_json(pg_try_advisory_lock({LOCK_KEY}))"):
         if time.monotonic() > deadline:
             raise BackupError("Another one is at work on this database, from another host or for another instance.", LOCKED)
-        time.sleep(0.2)
+        time.sleep(0.2)  # asked again: waiting in the server would end in an error, and the session with it
 
 
 def facts(session: Session, rows: bool = True) -> dict[str, Any]:
