@@ -14,6 +14,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -50,6 +51,32 @@ class Process(subprocess.Popen[bytes]):
     ) -> None:
         self.said = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
         super().__init__(argv, stdin=stdin, stdout=stdout, stderr=self.said, **options)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Asked to end during the body, do so after it: what it makes must be known to the one who puts it away."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if asked:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _runtime(config: Config, kind: str) -> Iterator[Path]:
+    """A folder in memory for one container, gone after the body."""
+    path = None
+    try:
+        with uninterrupted():
+            path = Path(tempfile.mkdtemp(prefix=f"{config.instance}-{kind}-", dir=config.runtime))
+        yield path
+    finally:
+        if path:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def docker(*arguments: str, timeout: float = 120) -> str:
@@ -197,47 +224,44 @@ def client(config: Config, found: Mapping[str, Any], work: Path | None = None) -
 
     :param found: what :func:`server` returned, or an image alone; ``work`` a folder to be seen as /work.
     """
-    mark = secrets.token_hex(4)
-    runtime = Path(tempfile.mkdtemp(prefix=f"{config.instance}-backup-", dir=config.runtime))
-    name = f"{config.instance}-backup-{mark}"
-    command = ["docker", "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={config.instance}",
-               "--network", f"container:{found['container_id']}" if found["container_id"] else "none", "--user", "0:0", "--cap-drop", "ALL", "--read-only",
-               "--security-opt", "no-new-privileges", "--pids-limit", "256", "--log-driver", "none", "--tmpfs", "/tmp",  # noqa: S108
-               "-v", f"{runtime}:{SHARED}", *(["-v", f"{work}:{WORK}"] if work else []),
-               "-e", "PGHOST=127.0.0.1", "-e", f"PGPORT={found['port']}", "-e", f"PGUSER={config.user}", "-e", f"PGPASSFILE={SHARED}/pgpass",
-               "-e", f"PGAPPNAME={name}", "-e", "PGCONNECT_TIMEOUT=10", "-e", "LC_ALL=C",
-               "--entrypoint", "sh", found["image_id"], "-c", GUARD]  # fmt: skip
-    try:
+    name = f"{config.instance}-backup-{secrets.token_hex(4)}"
+    with _runtime(config, "backup") as runtime:
+        # Mounts: unlike a volume, one whose folder is gone already is an error and does not make the folder again.
+        command = ["docker", "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={config.instance}",
+                   "--network", f"container:{found['container_id']}" if found["container_id"] else "none", "--user", "0:0", "--cap-drop", "ALL", "--read-only",
+                   "--security-opt", "no-new-privileges", "--pids-limit", "256", "--log-driver", "none", "--tmpfs", "/tmp",  # noqa: S108
+                   *_mount(runtime, SHARED), *(_mount(work, WORK) if work else []),
+                   "-e", "PGHOST=127.0.0.1", "-e", f"PGPORT={found['port']}", "-e", f"PGUSER={config.user}", "-e", f"PGPASSFILE={SHARED}/pgpass",
+                   "-e", f"PGAPPNAME={name}", "-e", "PGCONNECT_TIMEOUT=10", "-e", "LC_ALL=C",
+                   "--entrypoint", "sh", found["image_id"], "-c", GUARD]  # fmt: skip
         password_file(config, runtime / "pgpass")
         with _container(command, name) as process:
             yield Programs(name, runtime)
             (runtime / "undo.sql").unlink(missing_ok=True)
             process.stdin.close()
-    finally:
-        shutil.rmtree(runtime, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def scratch(config: Config, image: str, user: str, work: Path) -> Iterator[Programs]:
     """A throw-away server without network, of the given image; ready when the body runs, gone after it."""
-    mark = secrets.token_hex(4)
-    runtime = Path(tempfile.mkdtemp(prefix=f"{config.instance}-drill-", dir=config.runtime))
-    name = f"{config.instance}-drill-{mark}"
+    name = f"{config.instance}-drill-{secrets.token_hex(4)}"
     fast = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=4GB"
     script = f'docker-entrypoint.sh postgres {fast} & server=$!; cat >/dev/null; kill -INT "$server"; wait "$server"'
-    command = ["docker", "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={config.instance}", "--network", "none",
-               "--security-opt", "no-new-privileges", "--log-driver", "none", "--shm-size", "256m",
-               "-v", f"{runtime}:{SHARED}", "-v", f"{work}:{WORK}:ro",
-               "-e", "POSTGRES_HOST_AUTH_METHOD=trust", "-e", f"POSTGRES_USER={user}", "-e", "POSTGRES_DB=postgres",
-               "-e", "PGHOST=127.0.0.1", "-e", f"PGUSER={user}", "-e", f"PGAPPNAME={name}", "-e", "LC_ALL=C",
-               "--entrypoint", "sh", image, "-c", script]  # fmt: skip
-    try:
+    with _runtime(config, "drill") as runtime:
+        command = ["docker", "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={config.instance}", "--network", "none",
+                   "--security-opt", "no-new-privileges", "--log-driver", "none", "--shm-size", "256m",
+                   *_mount(runtime, SHARED), *_mount(work, WORK, "readonly"),
+                   "-e", "POSTGRES_HOST_AUTH_METHOD=trust", "-e", f"POSTGRES_USER={user}", "-e", "POSTGRES_DB=postgres",
+                   "-e", "PGHOST=127.0.0.1", "-e", f"PGUSER={user}", "-e", f"PGAPPNAME={name}", "-e", "LC_ALL=C",
+                   "--entrypoint", "sh", image, "-c", script]  # fmt: skip
         with _container(command, name) as process:
             programs = Programs(name, runtime)
             _until_ready(programs, process)
             yield programs
-    finally:
-        shutil.rmtree(runtime, ignore_errors=True)
+
+
+def _mount(folder: Path, target: str, *options: str) -> list[str]:
+    return ["--mount", ",".join([f'"type=bind","source={folder}","target={target}"', *options])]
 
 
 def _until_ready(programs: Programs, process: Process, seconds: float = 120) -> None:
@@ -254,8 +278,10 @@ def _until_ready(programs: Programs, process: Process, seconds: float = 120) -> 
 @contextlib.contextmanager
 def _container(command: Sequence[str], name: str) -> Iterator[Process]:
     """A container that lives as long as the body, or this process."""
-    process = Process(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = None
     try:
+        with uninterrupted():
+            process = Process(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while True:
             if process.poll() is not None:
@@ -270,13 +296,14 @@ def _container(command: Sequence[str], name: str) -> Iterator[Process]:
             time.sleep(0.05)
         yield process
     finally:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
-            process.wait()
+        if process:
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+                process.wait()
 
 
 def password_file(config: Config, path: Path) -> None:

@@ -138,14 +138,19 @@ class Sets:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError as error:
-                    if time.monotonic() >= deadline:
-                        file.seek(0)
-                        raise BackupError(f"Another one is at work: {file.read().strip() or 'unknown'}.", LOCKED) from error
+                    file.seek(0)
+                    who = file.read().strip()
+                    # Between taking the lock and writing who it is there is a moment.
+                    if time.monotonic() >= deadline + (0 if who else 2):
+                        raise BackupError(f"Another one is at work: {who or 'unknown'}.", LOCKED) from error
                     time.sleep(0.2)
             file.truncate(0)
             file.write(f"{doing}, process {os.getpid()}, since {iso(time.time())}")
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                file.truncate(0)  # or the next one would be met under this name
 
     def all(self) -> list[Set]:
         """Every set, newest first, damaged ones as well."""
