@@ -199,7 +199,13 @@ def main() -> None:
         out = Path(folder) / "out"
         out.mkdir(mode=0o777)
         out.chmod(0o777)
-        shop = Shop(lab, Path(folder), options={"volumes": {str(out): {"bind": "/out"}}}, retention={"keep_last": 2}, min_keep=1)
+        shop = Shop(
+            lab,
+            Path(folder),
+            options={"volumes": {str(out): {"bind": "/out"}}, "shm_size": "128m"},
+            retention={"keep_last": 2},
+            min_keep=1,
+        )
         shop.sql(f"CREATE DATABASE {DATABASE}; CREATE DATABASE nothing", "postgres")
         shop.write(database="nothing")
         empty = [ours(shop, "run")[0] for _run in range(chosen.runs)]

@@ -5,6 +5,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p .cache/logs
+: >.cache/logs/scenarios
 export MOLECULE_GLOB='molecule/*/molecule.yml' COLUMNS=160
 
 lint() { ansible-lint && yamllint . && ruff check . && ruff format --check . && mypy && git ls-files '*.sh' .ci/run | xargs shellcheck; }
@@ -15,9 +16,11 @@ quick=$([ -n "${LONG:-}" ] || echo "not long") # LONG=true, in `make proof`: wha
 backups() { python -m pytest -q -m "$quick" tests/lab/test_{backup,backup_faults,backup_versions,servers}.py; } # all of tests/lab that has long proofs
 images() { python -m pytest -q -m "$quick" -n 2 --dist loadfile tests/lab; }
 scenarios() { # all of them, whatever becomes of one; the images are there: the step lab made them
-  local code=0
+  local code=0 said began
   for scenario in "$@"; do
-    LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s "$scenario" || code=1
+    said=ok began=$SECONDS
+    LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s "$scenario" || { said=FAILED code=1; }
+    printf '  %-10s %-6s  %4d s\n' "$scenario" "$said" $((SECONDS - began)) >>.cache/logs/scenarios
   done
   return "$code"
 }
@@ -55,6 +58,7 @@ else
   run images # alone: it measures how long things take
   run cleanup
 fi
+cat .cache/logs/scenarios # what takes how long: CI has a limit
 # Whoever reads only the end of a long log learns what it was.
 for step in "${failures[@]}"; do
   printf '\n%s failed at:\n' "$step"
