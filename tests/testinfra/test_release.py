@@ -127,6 +127,7 @@ def test_a_bad_release_undoes_itself(fault, users, root, serving, record):
         assert done.returncode != 0
         assert re.search(sentence, words(done)), done.stdout[-3000:]
         assert f"v2.0.0-{fault} was not released. v1.1.0 serves as before." in words(done)
+        assert "No such container" not in words(done)  # Docker's own words of what is cleaned up
     assert serving() == "v1.1.0"
     settled(root, record()["colour"])
     assert f"v2.0.0-{fault}" in record()["bad"]
