@@ -92,7 +92,7 @@ proof: lab ## the long proofs; results go to benchmarks/results
 	python benchmarks/backup.py
 	python benchmarks/logs.py
 	python benchmarks/development.py
-	LONG=true tests/run.sh backups sources takeover molecule releases cleanup
+	LONG=true tests/run.sh collection backups sources takeover molecule releases cleanup
 
 lab: setup-dev # the images that tests and measurements need, besides those of the demo
 	tests/run.sh lab

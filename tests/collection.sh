@@ -71,8 +71,10 @@ grep -q 'plugins/modules/undocumented.py.*missing-documentation' "$tmp/sanity.lo
 rm "$deploy/plugins/modules/undocumented.py"
 say "ansible-test sanity notices a module without documentation"
 
-ansible_test units || die "ansible-test units"
-say "ansible-test units passed"
+if [ -n "${LONG:-}" ]; then # `make proof`; the step `unit` runs the same tests from the checkout
+  ansible_test units || die "ansible-test units"
+  say "ansible-test units passed"
+fi
 
 # --- installed elsewhere ----------------------------------------------------------------------------
 mkdir "$tmp/empty"
