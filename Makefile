@@ -57,7 +57,7 @@ images: setup-dev ## the lab's images and the example application against their 
 	tests/run.sh images
 
 molecule: setup-dev ## whole servers
-	tests/run.sh molecule releases cleanup
+	tests/run.sh molecule cleanup
 
 bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
 	python benchmarks/converge.py
@@ -92,7 +92,7 @@ proof: lab ## the long proofs; results go to benchmarks/results
 	python benchmarks/backup.py
 	python benchmarks/logs.py
 	python benchmarks/development.py
-	LONG=true tests/run.sh collection backups sources takeover molecule releases cleanup
+	LONG=true tests/run.sh collection backups development adopt build molecule cleanup
 
 lab: setup-dev # the images that tests and measurements need, besides those of the demo
 	tests/run.sh lab
