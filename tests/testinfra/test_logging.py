@@ -195,6 +195,20 @@ def test_who_floods_loses_its_own_lines_only() -> None:
     on(HUB, 'sleep 15; grep -q \'^kasaneha_log_floods_total{app="kasaneha",service="flood"} [1-9]\' /var/lib/prometheus/node-exporter/logs.prom')  # fmt: skip
 
 
+def test_many_lines_of_many_containers_are_kept() -> None:
+    """No container has as many as are one's own limit. The journal has one for each unit, and the collector is one unit for all of them."""
+    mark, names, lines = token("together"), [f"together{number}" for number in range(6)], 2900
+    on(HUB, "systemctl stop kasaneha-logs")
+    try:
+        for name in names:
+            container(name, f"for i in $(seq {lines}); do echo {mark} $i; done", service="together")
+        on(HUB, f"docker wait {' '.join(names)}")
+    finally:
+        on(HUB, "systemctl start kasaneha-logs")
+    assert len(find(mark, "--service together", wait=90, count=lines * len(names))) == lines * len(names)
+    on(HUB, f"docker rm {' '.join(names)}")
+
+
 def test_the_collector_is_killed_again_and_again_and_nothing_is_lost_or_twice() -> None:
     mark = token("kill")
     container("late", f"for i in $(seq 1500); do echo {mark} $i; echo {mark} err $i >&2; sleep 0.01; done", service="late")
@@ -285,7 +299,10 @@ def test_the_hub_is_away_for_a_while() -> None:
     try:
         # A second that had its lines waits for the next one.
         script = f"for s in $(seq {outage}); do sleep 1 & for i in $(seq 200); do echo {mark} $s-$i; done; wait; done"
-        on(FAR, f"systemd-run --unit={mark} --property=LogRateLimitIntervalSec=0 bash -c '{script}'")
+        on(
+            FAR,
+            f"systemd-run --unit={mark} --property=LogRateLimitIntervalSec=1s --property=LogRateLimitBurst=10000000 bash -c '{script}'",
+        )
         during = seconds_of_requests()
         on(FAR, f"while systemctl is-active --quiet {mark}; do sleep 1; done")
         assert find(mark, "--all", f"--since '{outage // 60 + 2} min ago'", wait=0) == []
