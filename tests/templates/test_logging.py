@@ -128,7 +128,7 @@ def test_limits() -> None:
         "Storage=persistent",
     ):
         assert f"\n{line}\n" in text
-    # 0 would be the journal's own: test_many_lines_of_many_containers_are_kept.
+    # 0 would be the journal's own.
     assert "\nLogRateLimitIntervalSec=1s\nLogRateLimitBurst=10000000\n" in render("logging", "collector.service.j2", {})
 
 
