@@ -76,7 +76,7 @@ def _runtime(config: Config, kind: str) -> Iterator[Path]:
         yield path
     finally:
         if path:
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)  # must not hide why the body failed; sweep() removes what is left
 
 
 def docker(*arguments: str, timeout: float = 120) -> str:
@@ -227,6 +227,7 @@ def client(config: Config, found: Mapping[str, Any], work: Path | None = None) -
     name = f"{config.instance}-backup-{secrets.token_hex(4)}"
     with _runtime(config, "backup") as runtime:
         # Mounts: unlike a volume, one whose folder is gone already is an error and does not make the folder again.
+        # S108 warns of a /tmp that others share: this one is the container's own.
         command = ["docker", "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={config.instance}",
                    "--network", f"container:{found['container_id']}" if found["container_id"] else "none", "--user", "0:0", "--cap-drop", "ALL", "--read-only",
                    "--security-opt", "no-new-privileges", "--pids-limit", "256", "--log-driver", "none", "--tmpfs", "/tmp",  # noqa: S108

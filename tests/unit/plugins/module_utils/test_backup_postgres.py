@@ -45,9 +45,11 @@ def test_a_container_whose_start_is_asked_to_end_is_waited_for(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[postgres.Process] = []
+    asked: list[str] = []
 
     class Slow(postgres.Process):
         def __init__(self, argv: Any, **options: Any) -> None:
+            asked.extend(argv)
             super().__init__(["cat"], **options)  # as the container: it ends with our end of the pipe
             started.append(self)
             signal.raise_signal(signal.SIGTERM)
@@ -56,6 +58,8 @@ def test_a_container_whose_start_is_asked_to_end_is_waited_for(
     with pytest.raises(SystemExit, match="143"), postgres.client(config, {"container_id": "", "port": "1", "image_id": "i"}):
         pass
     assert started[0].returncode == 0 and list(tmp_path.iterdir()) == []
+    # Docker would make the folder of a volume again, which is gone now; that of a mount it misses.
+    assert "--mount" in asked and not {"-v", "--volume"} & set(asked)
 
 
 def test_who_is_not_asked_goes_on() -> None:
