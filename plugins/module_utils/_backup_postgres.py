@@ -236,10 +236,8 @@ def client(config: Config, found: Mapping[str, Any], work: Path | None = None) -
                    "-e", f"PGAPPNAME={name}", "-e", "PGCONNECT_TIMEOUT=10", "-e", "LC_ALL=C",
                    "--entrypoint", "sh", found["image_id"], "-c", GUARD]  # fmt: skip
         password_file(config, runtime / "pgpass")
-        with _container(command, name) as process:
+        with _container(command, name):
             yield Programs(name, runtime)
-            (runtime / "undo.sql").unlink(missing_ok=True)
-            process.stdin.close()
 
 
 @contextlib.contextmanager

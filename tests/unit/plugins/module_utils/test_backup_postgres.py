@@ -22,7 +22,11 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture(autouse=True)
 def asked_to_end() -> Iterator[None]:
     """As the command does it."""
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: (_ for _ in ()).throw(SystemExit(128 + number)))
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
     yield
     signal.signal(signal.SIGTERM, before)
 
