@@ -89,7 +89,10 @@ class Edge:
 
     def __init__(self, lab: Lab, release: str) -> None:
         self.release, self.lab = release, lab
-        self.box: Box = lab.start(f"edge:{release}", cap_add=["NET_ADMIN"], sysctls={"net.ipv6.conf.all.disable_ipv6": "0"})
+        self.box: Box = lab.start(
+            f"edge:{release}", cap_add=["NET_ADMIN"], sysctls={"net.ipv6.conf.all.disable_ipv6": "0"},
+            volumes={lab.volume(): {"bind": "/var/lib/kasaneha", "mode": "rw"}},  # as on a server: no file system of layers
+        )  # fmt: skip
         self.sh(
             "mkdir -p /var/lib/kasaneha/edge/states/1 /var/lib/kasaneha/acme/.well-known/acme-challenge /etc/kasaneha/tls/kasaneha"
         )

@@ -12,7 +12,7 @@ from inventory import inventory
 from render import render
 
 REAL = {"exists": True, "isdir": True}
-TOKEN = re.compile(r"""\s*(?:#[^\n]*|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:[^\s{};"'#]|(?<=\S)#)+))""")
+TOKEN = re.compile(r"""\s*(?:#[^\n]*|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\$\{\w+\}|[^\s{};"'#]|(?<=\S)#)+))""")
 
 
 class Directive(NamedTuple):
@@ -63,9 +63,23 @@ def choose(block: list[Directive], variable: str, key: str) -> str:
     """What a `map` makes of a key."""
     (table,) = [directive.inside for directive in block if directive.words[0] == "map" and directive.words[2] == variable]
     for words in (directive.words for directive in table):
-        if words[0] == key or (words[0].startswith("~") and re.search(words[0].lstrip("~*"), key)):
+        pattern, anycase = words[0].lstrip("~*"), re.IGNORECASE if words[0].startswith("~*") else 0
+        if words[0] == key or (words[0].startswith("~") and re.search(pattern, key, anycase)):
             return words[1]
     return next(directive.words[1] for directive in table if directive.words[0] == "default")
+
+
+def value(block: list[Directive], text: str, given: dict[str, str]) -> str:
+    """A text with its variables: those that are given, and those that a `map` makes, of other variables perhaps."""
+
+    def of(found: re.Match[str]) -> str:
+        name = f"${found[1]}"
+        if name in given:
+            return given[name]
+        (key,) = [directive.words[1] for directive in block if directive.words[0] == "map" and directive.words[2] == name]
+        return value(block, choose(block, name, value(block, key, given)), given)
+
+    return re.sub(r"\$\{?(\w+)\}?", of, text)
 
 
 def located(block: list[Directive], variable: str, address: str) -> str:
@@ -79,7 +93,7 @@ def located(block: list[Directive], variable: str, address: str) -> str:
 def rewrites(block: list[Directive]) -> list[list[Any]]:
     """The directives of a block that choose a colour, in their order."""
     return [
-        [*directive.words, *(inner.words for inner in directive.inside)]
+        [*directive.words, *(inner.words for inner in directive.inside)]  # the last word of all may be `break`
         for directive in block
         if directive.words[0] in ("set", "if")
     ]
@@ -97,13 +111,10 @@ def run_rewrites(
         if name == "set":
             variables[words[0]] = words[1]
             continue
-        condition, inner = " ".join(word for word in words if isinstance(word, str)).strip("()"), words[-1]
+        condition = " ".join(word for word in words if isinstance(word, str)).strip("()")
+        inner, *after = (word for word in words if not isinstance(word, str))
         if condition.startswith("-f "):
-            path = condition.removeprefix("-f ")
-            if path.startswith("$"):
-                shown = choose(around or [], "$shown", variables["$maintenance_exempt"])
-                path = choose(around or [], path, variables["$colour"]).replace("${shown}", shown)
-            holds = path in files
+            holds = value(around or [], condition.removeprefix("-f "), variables) in files
         elif "=" in condition:
             holds = variables[condition.split()[0]] == condition.partition("=")[2].strip()
         else:
@@ -112,6 +123,8 @@ def run_rewrites(
             return inner[1]
         if holds:
             variables[inner[1]] = inner[2]
+            if after == [["break"]]:
+                break
     return ""
 
 

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from edge import REAL, Directive, blocks, choose, http, log_format, parse, rewrites, servers, site, text, values, walk
+from edge import REAL, Directive, blocks, choose, http, log_format, parse, rewrites, servers, site, text, value, values, walk
 
 COLOURS = ["blue", "green"]
 LIVE = "/var/lib/kasaneha/edge/live"
@@ -54,15 +54,19 @@ def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> No
     for server in servers(**overrides):
         assert [words for words in rewrites(server) if not words[1].startswith("($cors_")] == [
             ["set", "$colour", ""],
-            ["if", "(-f", "$live_0)", ["set", "$colour", "blue"]],
-            ["if", "(-f", "$live_1)", ["set", "$colour", "green"]],
-            ["if", "(-f", "$live_2)", ["set", "$colour", "blue"]],
+            *(
+                [
+                    "if",
+                    "(-f",
+                    f"{prefix}{colour})",
+                    ["set", "$colour", colour],
+                    ["break"],
+                ]  # who was found is not looked for again
+                for prefix in (f"{LIVE}/open-", "${unopened}")
+                for colour in ("blue", "green", "blue")
+            ),
         ]
-    # Whoever was found is not looked for again.
-    block = http(**overrides)
-    for variable, colour in {"$live_0": "blue", "$live_1": "green", "$live_2": "blue"}.items():
-        assert [choose(block, variable, found) for found in ("", "blue", "green")] == ["${shown}" + colour, "", ""]
-    assert [choose(block, "$shown", exempt) for exempt in "01"] == [f"{LIVE}/open-", f"{LIVE}/"]
+    assert [choose(http(**overrides), "$unopened", exempt) for exempt in "01"] == ["/dev/null/", f"{LIVE}/"]
 
 
 @pytest.mark.parametrize("overrides", ALL)
@@ -267,15 +271,54 @@ def test_hsts_is_each_certificates_own() -> None:
 
 
 def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
-    assert headers()["Cache-Control"] == "$cache_kasaneha"
-    block = http()
-    for key, expected in {
-        "200:/_astro/a.1f.js": "immutable", "206:/_astro/a.1f.js": "immutable", "200:/favicon.ico": "$cache_own",
-        "200:/x/_astro/a.js": "$cache_own", "304:/_astro/a.1f.js": "immutable", "404:/_astro/a.1f.js": "no-store", "503:/": "no-store",
+    assert headers()["Cache-Control"] == "$caching"
+    own = {"$upstream_http_cache_control": "own", "$sent_http_content_type": "text/html"}
+    for request, expected in {
+        "200:/_astro/a.1f.js": "public, max-age=31536000, immutable", "206:/_astro/a.1f.js": "public, max-age=31536000, immutable",
+        "304:/_astro/a.1f.js": "public, max-age=31536000, immutable", "200:/favicon.ico": "own", "200:/x/_astro/a.js": "own",
+        "301:/_astro/": "own", "404:/_astro/a.1f.js": "no-store", "503:/": "no-store",
     }.items():  # fmt: skip
-        assert expected in choose(block, "$cache_kasaneha", key)
+        status, _, uri = request.partition(":")
+        location = "/_astro/" if uri.startswith("/_astro/") else "/"  # the longest prefix, as nginx chooses
+        hashed = {words[0]: words[1] for words in values(blocks(servers()[0], "location", location)[0], "set")}
+        assert value(http(), "$caching", {**own, "$hashed": "", **hashed, "$status": status}) == expected
     without = http(nginx_sites=[site()])
-    assert choose(without, "$cache_main", "200:/_astro/a.1f.js") == "$cache_own"
+    for status, expected in {"200": "own", "304": "own", "404": "no-store"}.items():
+        assert value(without, "$caching", {**own, "$status": status}) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "caching", "policy"),
+    [
+        ("text/html", "no-cache", True),
+        ("text/html; charset=utf-8", "no-cache", True),
+        ("Text/HTML;charset=Shift_JIS", "no-cache", True),
+        ("application/json", "no-store", False),
+        ("application/json; charset=utf-8", "no-store", False),
+        ("application/problem+json", "no-store", False),
+        ("application/jsonl", "no-store", False),
+        ("image/png", "", False),
+        ("", "", False),
+    ],
+)
+def test_caching_and_policy_by_the_kind_of_the_answer(content: str, caching: str, policy: bool) -> None:
+    given = {"$sent_http_content_type": content, "$upstream_http_cache_control": "", "$status": "200", "$hashed": ""}
+    assert value(http(), "$caching", given) == caching
+    assert bool(value(http(), "$content_security_policy", given)) is policy
+    assert value(http(), "$caching", {**given, "$upstream_http_cache_control": "private"}) == "private"
+
+
+@pytest.mark.parametrize(
+    ("asked", "uri", "upgrade"),
+    [("websocket", "/ws/1", "websocket"), ("websocket", "/", ""), ("h2c", "/ws/1", ""), ("", "/ws/1", "")],
+)
+def test_only_a_websocket_changes_the_protocol_and_only_where_there_is_one(asked: str, uri: str, upgrade: str) -> None:
+    block = http(nginx_sites=[site(locations=[{"path": "/ws/", "upstream": "backend", "websocket": True}])])
+    given = {"$http_upgrade": asked, "$uri": uri}
+    assert (value(block, "$upgrade", given), value(block, "$connection_upgrade", given)) == (
+        upgrade,
+        "upgrade" if upgrade else "",
+    )
 
 
 def test_assets_come_from_disk_then_from_the_upstream() -> None:
