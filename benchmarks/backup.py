@@ -164,10 +164,14 @@ def measure(shop: Shop, out: Path, runs: int, restores: int) -> dict[str, list[f
         note("raw_size", (out / "raw").stat().st_size / 1e6)
         if number < max(1, restores):
             database("DROP DATABASE IF EXISTS bare WITH (FORCE); CREATE DATABASE bare")
-            note("bare_restore", shell(f"docker exec {name} pg_restore -U {USER} -d bare -j 2 /out/raw"))
+            # As for the dumps: it is done when the disk has it.
+            flush = f"docker exec {name} psql -qU {USER} -d postgres -c CHECKPOINT"
+            note("bare_restore", shell(f"docker exec {name} pg_restore -U {USER} -d bare -j 2 /out/raw; {flush}"))
             note("bare_analyse", shell(f"docker exec {name} vacuumdb -U {USER} -d bare --analyze-only -j 2"))
             database("DROP DATABASE bare WITH (FORCE); CREATE DATABASE bare")
-            note("design_restore", shell(f"gunzip -c {out}/design.sql.gz | docker exec -i {name} psql -qU {USER} -d bare"))
+            note(
+                "design_restore", shell(f"gunzip -c {out}/design.sql.gz | docker exec -i {name} psql -qU {USER} -d bare; {flush}")
+            )
             database("DROP DATABASE bare WITH (FORCE)")
             seconds, result, memory = ours(shop, "restore", "--no-safety")
             note("restore", seconds)

@@ -72,6 +72,9 @@ def into(
     tell("compare", 0)
     with programs.session("postgres", code) as session:
         session.ask("\n".join(manifests.properties_sql(expected, name)))
+    # What pg_restore left in memory goes to the disk meanwhile: the DROP DATABASE that ends a restore waits until it is there.
+    # Who may not ask for a checkpoint waits then: no reason to fail.
+    flush = programs.start("psql", "-Xqc", "CHECKPOINT", stdout=subprocess.DEVNULL)
     # Without statistics the first users would wait; they are gathered while the rows are counted.
     analyse = programs.start(
         "vacuumdb", "--analyze-only", "--quiet", f"--jobs={processes}", conninfo(name), stdout=subprocess.DEVNULL
@@ -81,8 +84,9 @@ def into(
             session.ask(sql.QUIET)
             found = postgres.facts(session)
         stream.check([analyse], code=code)
+        flush.wait()
     finally:
-        stream.end([analyse])
+        stream.end([analyse, flush])
     wrong = manifests.differences(expected, found)
     if wrong:
         raise BackupError(f"the restored database is not what was dumped: {'; '.join(wrong[:10])}", code)
