@@ -120,7 +120,7 @@ def load(edge: Edge, kind: str, configuration: str) -> tuple[float, float]:
 def main() -> None:
     """Measure, print, write benchmarks/results/edge.json."""
     options = argparse.ArgumentParser(description=__doc__)
-    # On a busy machine one pair says little: 0.6 to 1.4 where the median is 0.9.
+    # On a busy machine one pair says little: 0.5 to 1.2 where the median is 0.9.
     options.add_argument("--runs", type=int, default=15)
     options.add_argument("--release", default="trixie", choices=["bookworm", "trixie"])
     chosen = options.parse_args()

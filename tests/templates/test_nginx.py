@@ -54,14 +54,9 @@ def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> No
     for server in servers(**overrides):
         assert [words for words in rewrites(server) if not words[1].startswith("($cors_")] == [
             ["set", "$colour", ""],
+            # Who was found is not looked for again.
             *(
-                [
-                    "if",
-                    "(-f",
-                    f"{prefix}{colour})",
-                    ["set", "$colour", colour],
-                    ["break"],
-                ]  # who was found is not looked for again
+                ["if", "(-f", f"{prefix}{colour})", ["set", "$colour", colour], ["break"]]
                 for prefix in (f"{LIVE}/open-", "${unopened}")
                 for colour in ("blue", "green", "blue")
             ),
