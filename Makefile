@@ -8,7 +8,7 @@ unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH PYTHONPATH
 # Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-development bench-logs bench-monitoring lab lab-efk proof setup setup-own setup-dev
+.PHONY: help demo demo-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-development bench-logs bench-monitoring bench-suite affected lab lab-efk proof setup setup-own setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,10 +54,10 @@ collection: setup-dev ## the built tarball: its files, ansible-test sanity, inst
 	tests/run.sh collection
 
 images: setup-dev ## the lab's images and the example application against their contracts
-	tests/run.sh images
+	tests/run.sh containers clock
 
 molecule: setup-dev ## whole servers
-	tests/run.sh molecule cleanup
+	tests/run.sh release operations edge default fleet firewall debian12 cleanup
 
 bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
 	python benchmarks/converge.py
@@ -81,18 +81,16 @@ lab-efk: setup-dev ## Fluentd, Elasticsearch and Kibana for real, on a server of
 	lab/efk.sh $(EFK_INVENTORY)
 
 bench-monitoring: lab ## what it costs to watch: memory and processor
-	molecule converge -s operations
-	python benchmarks/monitoring.py
+	tests/run.sh bench-monitoring
 
-proof: lab ## the long proofs; results go to benchmarks/results
-	python benchmarks/converge.py
-	python benchmarks/deploy.py
-	python benchmarks/kills.py
-	python benchmarks/edge.py
-	python benchmarks/backup.py
-	python benchmarks/logs.py
-	python benchmarks/development.py
-	LONG=true tests/run.sh collection backups development adopt build molecule cleanup
+bench-suite: setup-dev ## seconds of `make test` from a fresh clone on a machine where nothing of ours is installed, step by step
+	python3 benchmarks/suite.py
+
+proof: setup-dev ## the long proofs, an hour at most each: STEP="kills long-release"; results go to benchmarks/results
+	tests/run.sh proof $(STEP)
+
+affected: setup-dev ## before a commit: the steps of the suite that your changes can touch (since BASE=HEAD)
+	tests/run.sh affected $(BASE)
 
 lab: setup-dev # the images that tests and measurements need, besides those of the demo
 	tests/run.sh lab

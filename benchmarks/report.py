@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,12 +31,19 @@ def target(limit: float, measured: float, at_least: bool = False) -> dict:
     return {"target": limit, "measured": measured, "met": met, **({"at_least": True} if at_least else {})}
 
 
+def commit() -> str:
+    """The commit that is measured; `-dirty` behind it where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    return subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
 def write(name: str, runs: int, figures: dict[str, dict], targets: dict[str, dict], extra: dict | None = None) -> None:
     """Print the table and write the result file; earlier results are replaced."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
     result = {
         "benchmark": name,
         "date": datetime.date.today().isoformat(),
+        "commit": commit(),
         "machine": f"{os.cpu_count()} cores, {memory} GB, {platform.system()} {platform.machine()}",
         "runs": runs,
         "figures": figures,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,12 @@ def root(host: Any) -> Callable[[str], str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="module")
+def converged() -> list[str]:
+    """What site.yml changed when the scenario converged: `host: task (item)`, written by tests/callback/changed.py."""
+    return json.loads(Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"], "changed-site.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from .neighbour import CONTAINERS6, LAB, Neighbour, run
 from .playbook import INVENTORY, ROOT, play
 
-HOST = "molecule-firewall"
+SERVER = "molecule-firewall"
 ROLE = "molecule/firewall/firewall.yml"
 OPEN = {22, 80, 443}  # the inventory: SSH, and what everybody may ask of an edge
 CANARY, SPARE = 8099, 9191
@@ -99,7 +99,7 @@ def healthy(root: Callable[[str], str]) -> None:
 
 def restart_server() -> None:
     """A reboot, as far as a container can have one."""
-    run("docker", "restart", "--timeout", "30", f"{LAB}-{HOST}")
+    run("docker", "restart", "--timeout", "30", f"{LAB}-{SERVER}")
     for _ in range(60):
         if (
             subprocess.run(

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of the suite: what each runs, what it needs, and which files can change its result. suite.py runs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+LINT = "ansible-lint && yamllint . && ruff check . && ruff format --check . && mypy && git ls-files '*.sh' .ci/run | xargs shellcheck"
+PYTEST = "python -m pytest -q --durations=15 --durations-min=5"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Args:
+        name: how it is asked for and what its log is called.
+        command: what the shell runs.
+        needs: steps that must have ended well before.
+        cores: how many of the machine's cores it keeps busy, roughly; steps run side by side as far as there are cores.
+        alone: it measures time, so nothing else runs beside it.
+        load: it sends users to a server; two such steps never run side by side.
+        lab: it uses the lab's servers, which one run of the suite at a time may do.
+    """
+
+    name: str
+    command: str
+    needs: tuple[str, ...] = ()
+    cores: float = 1.0
+    alone: bool = False
+    load: bool = False
+    lab: bool = True
+
+
+def scenario(name: str, *needs: str, cores: float = 1.0, load: bool = False, prefix: str = "") -> Step:
+    """A molecule scenario. Its images are there: the step lab made them."""
+    command = f"{prefix}LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s {name}"
+    return Step(name, command, ("lab", *needs), cores, load=load)
+
+
+# In the order in which they start: what is waited for and what takes longest comes first, so that no core is left alone at the end.
+SUITE = (
+    Step("lab", "lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true"),
+    Step("ready", "lab/mitogen.sh lab/ready.sh", ("lab",)),
+    scenario("release", "ready", load=True),
+    scenario("operations", cores=0.7),
+    scenario("edge", load=True),
+    scenario("default"),
+    scenario("fleet", load=True),
+    scenario("firewall", "ready", cores=0.7),
+    scenario("debian12"),
+    Step("containers", f'{PYTEST} -m "not long and not clock" tests/lab', ("lab",)),
+    Step("collection", "tests/collection.sh", lab=False),
+    Step("unit", "python -m pytest -q tests/unit tests/templates", lab=False),
+    Step("lint", LINT, lab=False),
+    Step("clock", f'{PYTEST} -m "not long and clock" tests/lab', ("lab",), alone=True),
+)
+CLEANUP = Step("cleanup", "lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory")
+
+# `make proof STEP=…`: an hour at most each. A benchmark writes a result of its own, of the others suite.py notes that they passed.
+LONG = "export LONG=true; "
+PROOF = (
+    *(
+        Step(f"bench-{name}", f"python benchmarks/{name}.py", ("lab",), alone=True)
+        for name in ("converge", "deploy", "edge", "backup", "logs", "development")
+    ),
+    Step("bench-monitoring", "molecule converge -s operations && python benchmarks/monitoring.py", ("lab",), alone=True),
+    Step("kills", "python benchmarks/kills.py", ("lab",), alone=True),
+    Step("long-collection", "LONG=true tests/collection.sh", alone=True, lab=False),
+    Step("long-containers", f"{LONG}{PYTEST} -m long --ignore tests/lab/test_dev.py tests/lab", ("lab",), alone=True),
+    Step("development", f"{PYTEST} tests/lab/test_dev.py", ("lab",), alone=True),
+    scenario("adopt", prefix=LONG),
+    scenario("build", prefix=f"DOCKER_CONFIG=$(python tests/lab/developer.py) && export DOCKER_CONFIG && {LONG}"),
+    *(
+        Step(f"long-{step.name}", LONG + step.command, step.needs, alone=True)
+        for step in SUITE
+        if step.name in ("release", "operations", "edge", "fleet", "firewall")
+    ),
+)
+ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
+
+EVERY = tuple(step.name for step in SUITE)
+CODE = ("lint", "unit", "collection")
+RELEASE = ("release", "fleet", "default")
+# Pattern of a path from the top -> the steps that a change there can touch, besides CODE. The first that matches counts.
+RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"(\.ci/|\.config/|ansible\.cfg|pyproject\.toml|requirements|lab/setup\.sh|lab/mitogen\.sh|tests/(run\.sh|suite\.py|steps\.py|conftest\.py))", EVERY),
+    (r"(docs/|changelogs/|CHANGELOG|README|LICENSE|\.gitignore|\.yamllint|[^.]*\.md$|roles/[^/]+/README\.md)", ()),
+    (r"(Makefile|galaxy\.yml|meta/|collections/)", ("default",)),
+    (r"benchmarks/", ()),
+    (r"tests/(unit|templates)/|tests/(collection\.sh|config\.yml|compare_tests\.py)", ()),
+    (r"tests/lab/", ("containers", "clock")),
+    (r"tests/testinfra/test_(refusals|variants|default|verify)\.py", ("default",)),
+    (r"tests/testinfra/test_(backup|logging|monitoring)\.py|tests/testinfra/receivers\.py", ("operations",)),
+    (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
+    (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
+    (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),
+    (r"tests/testinfra/test_(\w+)\.py", ("\\1",)),
+    (r"tests/testinfra/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"molecule/(adopt|build)/", ()),
+    (r"molecule/(\w+)/", ("\\1",)),
+    (r"molecule/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"inventories/dev/", ()),
+    (r"(inventories/|site\.yml)", ("default", "release", "fleet", "operations", "firewall", "debian12")),
+    (r"lab/(source|efk)", ()),
+    (r"lab/(demo\.yml)", ("default",)),
+    (r"lab/images/(load|acme)/", ("edge", "release", "fleet", "containers", "clock")),
+    (r"lab/", EVERY),
+    (r"roles/firewall/", ("firewall", "default", "debian12")),
+    (r"roles/docker/", ("default", "debian12", "fleet", "firewall")),
+    (r"roles/nginx/", ("default", "edge", "release", "debian12", "containers", "clock")),
+    (r"roles/certbot/", ("edge", "default")),
+    (r"roles/app/", ("default", "release", "fleet", "debian12")),
+    (r"roles/(backup|logging|monitoring)/", ("operations", "release", "default")),
+    (r"playbooks/(adopt|tasks/adopt)", ("default",)),
+    (r"playbooks/certificates", ("edge", "default")),
+    (r"playbooks/(backup|restore|verify_backup)", ("operations", "default")),
+    (r"playbooks/(deploy|rollback|release|freeze|maintenance|tasks/(release|publish))", RELEASE),
+    (r"playbooks/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"plugins/\w+/_?(adopt|source|development|build)\w*\.(py|yml)", ("default",)),
+    (r"plugins/\w+/_?(backup|pg_)\w*\.(py|yml)", ("operations", "containers", "clock")),
+    (r"plugins/\w+/_?(log|logs)_?\w*\.(py|yml)", ("operations", "containers", "clock")),
+    (r"plugins/\w+/_?(alert|collect|grafana|monitoring|scrape|live_monitoring)\w*\.(py|yml)", ("operations",)),
+    (r"plugins/\w+/_?(firewall|ufw|scan|port_scan)\w*\.(py|yml)", ("firewall", "default", "debian12")),
+    (r"plugins/\w+/_?(acme|cert|issue|hsts|own_certificate)\w*\.(py|yml)", ("edge", "default")),
+    (r"plugins/\w+/_?(blue_green|gate|record|release|run|owner|traffic|edge_state|probe|containers|new_record)\w*\.(py|yml)",
+     ("release", "fleet", "default", "edge", "clock")),
+    (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),
+)  # fmt: skip
+
+
+def touched(path: str) -> tuple[str, ...]:
+    """The steps that a change of this file can touch; all of them for a file that no rule knows."""
+    for pattern, steps in RULES:
+        if match := re.match(pattern, path):
+            return (*CODE, *(match.expand(step) for step in steps))
+    return EVERY
+
+
+def affected(paths: Iterable[str]) -> list[str]:
+    """The steps that a change of these files can touch, in the order in which the suite starts them."""
+    names = {name for path in paths for name in touched(path)}
+    return [name for name in EVERY if name in names]
