@@ -3,7 +3,10 @@
 # Runs a command with Mitogen: one Python process per server answers all tasks, where Ansible starts one for each of them.
 #
 #   lab/mitogen.sh ansible-playbook site.yml -i inventories/prod
+#
+# With LAB_PLAIN=true in the environment it runs the command as it is: so the scenarios on plain Ansible do, all their playbooks.
 set -euo pipefail
+[ -z "${LAB_PLAIN:-}" ] || exec "$@"
 ANSIBLE_STRATEGY_PLUGINS=$(python -c 'import ansible_mitogen.plugins.strategy as strategy; print(strategy.__path__[0])')
 export ANSIBLE_STRATEGY_PLUGINS ANSIBLE_STRATEGY=mitogen_linear
 export ANSIBLE_DEPRECATION_WARNINGS=false # Ansible means to drop such plugins one day, and says so in each run

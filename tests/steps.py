@@ -34,9 +34,9 @@ class Step:
     lab: bool = True
 
 
-def scenario(name: str, *needs: str, cores: float = 1.0, load: bool = False, prefix: str = "") -> Step:
-    """A molecule scenario. Its images are there: the step lab made them."""
-    command = f"{prefix}LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s {name}"
+def scenario(name: str, *needs: str, cores: float = 1.0, load: bool = False, plain: bool = False, prefix: str = "") -> Step:
+    """A molecule scenario, on plain Ansible or with Mitogen. Its images are there: the step lab made them."""
+    command = f"{prefix}{'LAB_PLAIN=true ' if plain else ''}LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s {name}"
     return Step(name, command, ("lab", *needs), cores, load=load)
 
 
@@ -49,8 +49,8 @@ SUITE = (
     scenario("edge", load=True),
     scenario("default"),
     scenario("fleet", load=True),
-    scenario("firewall", "ready", cores=0.7),
-    scenario("debian12"),
+    scenario("firewall", "ready", cores=0.7, plain=True),
+    scenario("debian12", plain=True),
     Step("containers", f'{PYTEST} -m "not long and not clock" tests/lab', ("lab",)),
     Step("collection", "tests/collection.sh", lab=False),
     Step("unit", "python -m pytest -q tests/unit tests/templates", lab=False),
@@ -98,7 +98,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
     (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),
     (r"tests/testinfra/test_(\w+)\.py", ("\\1",)),
-    (r"tests/testinfra/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"tests/(testinfra|callback)/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
     (r"molecule/(adopt|build)/", ()),
     (r"molecule/(\w+)/", ("\\1",)),
     (r"molecule/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),

@@ -78,6 +78,10 @@ def test_every_scenario_is_a_step_and_asks_for_the_server_it_starts_from():
         assert ("ready" in steps.ALL[name].needs) == any("lab_ready: true" in text for text in texts), name
 
 
+def test_two_scenarios_at_least_run_on_plain_ansible():
+    assert sum("LAB_PLAIN=true" in step.command for step in steps.SUITE) >= 2
+
+
 def known(path: str) -> bool:
     return any(re.match(pattern, path) for pattern, _ in steps.RULES)
 
