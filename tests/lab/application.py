@@ -11,7 +11,7 @@ from typing import Any
 
 import requests
 
-from .boxes import HARDENED, TMP, Box, Lab, self_signed
+from .boxes import HARDENED, TMP, WAIT, Box, Lab, self_signed
 
 DATABASE_PASSWORD, CACHE_PASSWORD = secrets.token_hex(16), secrets.token_hex(16)
 JWT_SECRET, GEMINI_KEY = secrets.token_hex(32), secrets.token_hex(16)
@@ -48,7 +48,7 @@ class Services:
         )
         command = ["redis-server", "--requirepass", CACHE_PASSWORD]
         self.redis = lab.start("redis", command, network=self.network, aliases=["redis"])
-        self.postgres.until("PostgreSQL", lambda: self.sql("SELECT 1", quiet=True) == "1", 60)
+        self.postgres.until("PostgreSQL", lambda: self.sql("SELECT 1", quiet=True) == "1")
 
     def sql(self, statement: str, database: str = "kasaneha_db", quiet: bool = False) -> str:
         # Over TCP, where the entrypoint's first, private server does not listen.
@@ -58,9 +58,15 @@ class Services:
         return output
 
     def start(
-        self, lab: Lab, image: str = "backend", command=None, files: dict[str, str] | None = None, **env: str | None
+        self,
+        lab: Lab,
+        image: str = "backend",
+        command=None,
+        files: dict[str, str] | None = None,
+        options: dict[str, Any] | None = None,
+        **env: str | None,
     ) -> Box:
-        """`files`: path here -> path there; a variable that is None is not set."""
+        """`files`: path here -> path there; a variable that is None is not set; `options` as of `Lab.start`."""
         return lab.start(
             image,
             command,
@@ -74,6 +80,7 @@ class Services:
             network=self.network,
             tmpfs=TMP,
             **HARDENED,
+            **(options or {}),
         )
 
     def migrate(self, **env: str | None) -> tuple[int, str]:
@@ -85,21 +92,24 @@ class Services:
 
 
 def login(app: Box, name: str = "hana") -> dict[str, str]:
-    answer = requests.post(app.url + "/api/v1/token", json={"name": name}, timeout=15)
+    answer = requests.post(app.url + "/api/v1/token", json={"name": name}, timeout=WAIT)
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"Bearer {answer.json()['token']}"}
 
 
 def new_session(app: Box, me: dict[str, str]) -> str:
-    answer = requests.post(app.url + "/api/v1/sessions", json={"title": "a day"}, headers=me, timeout=15)
+    answer = requests.post(app.url + "/api/v1/sessions", json={"title": "a day"}, headers=me, timeout=WAIT)
     assert answer.status_code == 201, answer.text
     return answer.json()["id"]
 
 
-def ask(app: Box, me: dict[str, str], session: str, text: str, seconds: float) -> tuple[list[tuple[str, Any]], list[float]]:
-    """The events of a streamed answer, and when each came."""
-    url, seen, times = f"{app.url}/api/v1/sessions/{session}/messages", [], []
-    given = {"params": {"seconds": seconds}, "json": {"text": text}, "headers": me, "stream": True, "timeout": 30}
+def ask(
+    app: Box, me: dict[str, str], session: str, text: str, seconds: float, seen: list[tuple[str, Any]] | None = None
+) -> tuple[list[tuple[str, Any]], list[float]]:
+    """The events of a streamed answer, and when each came; a list that is given has them as they come."""
+    url, times = f"{app.url}/api/v1/sessions/{session}/messages", []
+    seen = [] if seen is None else seen
+    given = {"params": {"seconds": seconds}, "json": {"text": text}, "headers": me, "stream": True, "timeout": WAIT}
     with requests.post(url, **given) as answer:
         assert answer.status_code == 200, answer.text
         assert answer.headers["Content-Type"].startswith("text/event-stream")

@@ -17,7 +17,8 @@ from typing import Any
 import docker
 import requests
 
-APP = Path(__file__).parents[2] / "lab" / "app"
+ROOT = Path(__file__).parents[2]
+APP = ROOT / "lab" / "app"
 # lab/images.yml builds these. Tests never do: a lab that runs beside them pulls what these tags name.
 TAGS = {
     "postgres": "kasaneha-lab/postgres:15",
@@ -29,6 +30,8 @@ TAGS = {
     "edge:bookworm": "kasaneha-lab/edge:bookworm",
     "edge:trixie": "kasaneha-lab/edge:trixie",
 }
+# Seconds after which something will not happen any more, on a machine that does other things beside it: no measure of anything.
+WAIT = 90
 LABELS = {"kasaneha-test": "lab"}
 HARDENED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
 TMP = {"/tmp": "mode=1777,size=64m"}
@@ -54,7 +57,7 @@ def self_signed(folder: Path, host: str) -> tuple[str, str]:
     return key.read_text(), certificate.read_text()
 
 
-def until(what: str, answer: Callable[[], Any], seconds: float = 20, box: Box | None = None) -> Any:
+def until(what: str, answer: Callable[[], Any], seconds: float = WAIT, box: Box | None = None) -> Any:
     """The first answer that counts; with a box, no longer than it runs."""
     deadline, last = time.monotonic() + seconds, None
     while time.monotonic() < deadline:
@@ -85,10 +88,10 @@ class Box:
     def said(self, **which: bool) -> str:
         return self.container.logs(**which).decode()
 
-    def ended(self, seconds: float = 30) -> int:
+    def ended(self, seconds: float = WAIT) -> int:
         return self.container.wait(timeout=seconds)["StatusCode"]
 
-    def until(self, what: str, answer: Callable[[], Any], seconds: float = 30) -> Any:
+    def until(self, what: str, answer: Callable[[], Any], seconds: float = WAIT) -> Any:
         return until(what, answer, seconds, self)
 
     @property
@@ -109,18 +112,18 @@ class Box:
         return f"http://{self.address}"
 
     def get(self, path: str, **options) -> requests.Response:
-        return requests.get(self.url + path, timeout=15, **options)
+        return requests.get(self.url + path, timeout=WAIT, **options)
 
     def health(self) -> requests.Response:
         return self.get("/health")
 
     def healthy(self) -> Box:
-        self.until("health", lambda: self.health().ok, 20)
+        self.until("health", lambda: self.health().ok)
         return self
 
     def passes_its_own_check(self) -> None:
         check = self.container.client.api.inspect_container
-        self.until("Docker's own health check", lambda: check(self.container.id)["State"]["Health"]["Status"] == "healthy", 20)
+        self.until("Docker's own health check", lambda: check(self.container.id)["State"]["Health"]["Status"] == "healthy")
 
     def resident(self) -> int:
         """MB of RAM of all its processes."""
@@ -166,11 +169,12 @@ class Lab:
         return network.name
 
     def start(self, image: str, command=None, *, files=None, aliases=(), **options) -> Box:
-        """`files`: path -> (content, mode, uid), written before the first start."""
+        """`files`: path -> (content, mode, uid), written before the first start; labels are added to the tests' own."""
         if aliases:
             endpoint = self.client.api.create_endpoint_config(aliases=list(aliases))
             options["networking_config"] = {options["network"]: endpoint}
-        box = Box(self.client.containers.create(self.image(image), command, labels=LABELS, **options))
+        options["labels"] = {**LABELS, **options.get("labels", {})}
+        box = Box(self.client.containers.create(self.image(image), command, **options))
         self.boxes.append(box)
         for path, file in (files or {}).items():
             folder, _, name = path.rpartition("/")

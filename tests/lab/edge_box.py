@@ -123,7 +123,7 @@ class Edge:
         self.sh("pkill -f /opt/[u]pstream.py; sleep 0.1; true")
         if up:
             self.sh(f"setsid python3 /opt/upstream.py {' '.join(PORTS)} >/dev/null 2>&1 &")
-            self.box.until("the application", lambda: self.box.run("sh", "-c", "ss -Hltn | grep -c :18")[1] == "4", 10)
+            self.box.until("the application", lambda: self.box.run("sh", "-c", "ss -Hltn | grep -c :18")[1] == "4")
 
     def serve(self, *names: str) -> None:
         """What the state says: a colour, maintenance."""

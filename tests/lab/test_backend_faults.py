@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -13,19 +14,26 @@ from .application import ask, login, new_session
 from .boxes import Box, until
 
 
+def connected(app: Box, count: int) -> None:
+    """Wait until so many requests are with the application: connections to its port 8080 that stand."""
+    shown = re.compile(r"^ *\d+: \w+:1F90 \w+:\w+ 01 ", re.M)
+    until("requests in flight", lambda: len(shown.findall(app.run("cat", "/proc/net/tcp", "/proc/net/tcp6")[1])) >= count)
+
+
 def test_sigterm_lets_streams_and_requests_finish(backend):
     app = backend().healthy()
     me, url, results = login(app), app.url, {}
-    session = new_session(app, me)
+    session, stream = new_session(app, me), []
     work = [
-        threading.Thread(target=lambda: results.update(stream=ask(app, me, session, "the last entry", 3)[0])),
         threading.Thread(
-            target=lambda: results.update(slow=requests.get(url + "/api/v1/slow?seconds=2", timeout=15).status_code)
+            target=lambda: results.update(slow=requests.get(url + "/api/v1/slow?seconds=4", timeout=60).status_code)
         ),
+        threading.Thread(target=lambda: ask(app, me, session, "the last entry", 5, stream)),
     ]
-    for one in work:
-        one.start()
-    time.sleep(0.7)
+    work[0].start()
+    connected(app, 1)
+    work[1].start()
+    until("the first words of the stream", lambda: stream)
     app.kill("SIGTERM")
     draining = until(
         "503 while draining", lambda: (answer := requests.get(url + "/health", timeout=5)).status_code == 503 and answer
@@ -33,31 +41,31 @@ def test_sigterm_lets_streams_and_requests_finish(backend):
     assert draining.json()["status"] == "unavailable" and draining.json()["database"] == "ok"
     for one in work:
         one.join()
-    assert results["slow"] == 200 and results["stream"][-1] == ("done", {"stored": True})
-    assert app.ended(5) == 0 and '"cut_off": 0' in app.said()
+    assert results["slow"] == 200 and stream[-1] == ("done", {"stored": True})
+    assert app.ended() == 0 and '"cut_off": 0' in app.said()
 
 
 def test_a_drain_is_bounded_and_an_idle_one_is_short(backend):
     app, idle = backend(DRAIN_SECONDS="1"), backend()
     url, answers = app.healthy().url, []
     request = threading.Thread(
-        target=lambda: answers.append(requests.get(url + "/api/v1/slow?seconds=30", timeout=40).status_code)
+        target=lambda: answers.append(requests.get(url + "/api/v1/slow?seconds=60", timeout=90).status_code)
     )
     request.start()
-    time.sleep(0.5)
-    began = time.monotonic()
+    connected(app, 1)
     app.kill("SIGTERM")
-    assert app.ended(10) == 0 and 0.8 < time.monotonic() - began < 5
+    assert app.ended(50) == 0  # and not after the 60 s of the request
     request.join()
     assert answers == [503] and '"cut_off": 1' in app.said()
     idle.healthy().kill("SIGTERM")
-    began = time.monotonic()
-    assert idle.ended(10) == 0 and time.monotonic() - began < 2
+    assert idle.ended(20) == 0  # and not after the 25 s that a drain may take
+    assert '"cut_off": 0' in idle.said()
 
 
 # --- outages --------------------------------------------------------------------------------------
 
 
+@pytest.mark.clock  # an answer about health has two seconds for the database
 def test_it_outlives_outages_and_starts_without_a_database(services, backend):
     app = backend().healthy()
     app.reload()
@@ -80,12 +88,13 @@ def test_it_outlives_outages_and_starts_without_a_database(services, backend):
     # The very first request already finds a connection that works, though all that it has are dead.
     assert [app.health().json() for _ in range(5)] == [{"status": "ok", "release": "v1.0.0", "database": "ok", "cache": "ok"}] * 5
     login(app)
-    until("health", lambda: late.health().ok, 10)
+    until("health", lambda: late.health().ok)
     assert late.run("./main", "healthcheck")[0] == 0
     app.reload()
     assert app.attrs["State"]["StartedAt"] == started
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("part", ["database", "cache"])
 def test_health_says_within_seconds_what_hangs(services, steady, part):
     server = {"database": services.postgres, "cache": services.redis}[part]
@@ -95,11 +104,11 @@ def test_health_says_within_seconds_what_hangs(services, steady, part):
         assert answer.status_code == 503 and time.monotonic() - began < 3
         assert {**answer.json(), part: "ok"} == {"status": "unavailable", "release": "v1.0.0", "database": "ok", "cache": "ok"}
         assert answer.json()[part] == "does not answer"
-        token = requests.post(steady.url + "/api/v1/token", json={"name": "x"}, timeout=15)
+        token = requests.post(steady.url + "/api/v1/token", json={"name": "x"}, timeout=60)
         assert token.status_code == (503 if part == "database" else 200)
     finally:
         server.unpause()
-    until("health", lambda: steady.health().ok, 10)
+    until("health", lambda: steady.health().ok)
 
 
 # --- faults of the running server (those of migrations stand with the migrations) -----------------
@@ -118,7 +127,7 @@ def test_fault_never_listens(backend):
     time.sleep(1)
     assert app.status == "running" and not listens(app)
     app.kill("SIGTERM")
-    assert app.ended(5) == 0
+    assert app.ended() == 0
 
 
 def test_fault_health_500(backend):
@@ -140,7 +149,7 @@ def test_fault_slow_start(backend):
 def test_fault_crash_after_healthy(backend):
     app = backend(FAULT="crash_after_healthy", FAULT_SECONDS="2").healthy()
     assert app.health().ok
-    assert app.ended(5) == 1
+    assert app.ended() == 1
 
 
 def test_fault_ignore_sigterm(backend):
@@ -149,7 +158,7 @@ def test_fault_ignore_sigterm(backend):
     time.sleep(1.5)
     assert app.status == "running" and app.health().ok
     app.stop(timeout=1)
-    assert app.ended(5) == 137
+    assert app.ended() == 137
 
 
 def test_a_built_in_fault_can_be_switched_off_and_a_release_costs_no_layer(lab, backend):

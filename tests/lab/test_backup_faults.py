@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from .backups import DATABASE, ROWS, Shop, as_root
-from .boxes import Lab
+from .boxes import WAIT, Lab
 
 pytestmark = as_root
 
@@ -176,7 +176,7 @@ def kills(shop: Shop, seed: int, earliest: float, seconds: float, *arguments: st
 
 def vanished(shop: Shop) -> bool:
     """Whether containers and sessions of a dead run end by themselves."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         if not [name for name in shop.left() if not name.startswith((".", "/"))]:
             return True
@@ -245,7 +245,7 @@ def test_a_restore_killed_anywhere_is_undone_by_the_next_command(shop: Shop, goo
 @pytest.mark.usefixtures("unharmed")
 def test_a_run_that_is_asked_to_end_puts_everything_away(shop: Shop) -> None:
     process = subprocess.Popen(shop.command("run"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT
     while not list(shop.sets.glob(".partial-*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.terminate()
@@ -287,7 +287,7 @@ def test_a_full_disk_fails_cleanly_and_removes_nothing(shop: Shop, good: str) ->
 
 def test_a_server_that_restarts_during_the_dump_costs_one_more_attempt(shop: Shop, good: str) -> None:
     process = subprocess.Popen(shop.command("run", "--json"), stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT
     while not list(shop.sets.glob(".partial-*/database*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     shop.box.restart(timeout=5)

@@ -192,6 +192,7 @@ def test_what_the_application_is_told(edge: Edge) -> None:
     assert answer.said["version"] == "HTTP/1.1"
 
 
+@pytest.mark.clock
 def test_a_stream_comes_as_it_is_written(edge: Edge) -> None:
     connection = to(edge.address, SITE, trusting(), SITE)
     connection.request(

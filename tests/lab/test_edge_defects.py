@@ -156,13 +156,13 @@ def test_65_connections_to_the_application_are_kept(edge: Edge) -> None:
 
 
 def test_66_slow_clients_are_left(edge: Edge) -> None:
-    with socket.create_connection((edge.address, 80), timeout=20) as slow:
+    with socket.create_connection((edge.address, 80), timeout=90) as slow:
         began = time.monotonic()
         slow.sendall(b"GET / HTTP/1.1\r\nHost: ")
         with contextlib.suppress(ConnectionResetError):  # the quickest way to be rid of it
             while slow.recv(1000):
                 pass
-        assert 8 < time.monotonic() - began < 15
+        assert 8 < time.monotonic() - began < 50  # it is 10; 60 would be nginx's own
 
 
 def test_66_one_client_has_so_many_connections() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from .boxes import until
 
 ROOT = Path(__file__).parent.parent.parent
 PORT = 24299
@@ -23,11 +25,20 @@ server.listen();
 OPTIONS = yaml.safe_load((ROOT / "roles/app/vars/main.yml").read_text())["_app_log_drivers"]["fluentd"]
 
 
-def docker(*arguments: str) -> float:
-    """Seconds that it took."""
-    began = time.monotonic()
-    subprocess.run(["docker", *arguments], check=True, capture_output=True)
-    return time.monotonic() - began
+def docker(*arguments: str) -> None:
+    """A driver that waits for somebody to listen would wait for ever."""
+    subprocess.run(["docker", *arguments], check=True, capture_output=True, timeout=120)
+
+
+def inspected(name: str) -> dict[str, Any]:
+    """The state of a container."""
+    done = subprocess.run(["docker", "inspect", "--format", "{{json .State}}", name], check=True, capture_output=True)
+    return json.loads(done.stdout)
+
+
+def lines(folder: Path) -> list[str]:
+    """What the server has written down so far."""
+    return (folder / "out").read_text().splitlines()
 
 
 @pytest.fixture
@@ -54,16 +65,18 @@ def test_containers_do_not_notice_that_nobody_listens(container: str, server: Pa
     options = {**OPTIONS, "fluentd-address": f"127.0.0.1:{PORT}", "labels": "kasaneha.deploy.service"}
     arguments = [word for key, value in options.items() for word in ("--log-opt", f"{key}={value}")]
     script = "trap 'exit 0' TERM; for i in $(seq 200); do echo line $i; sleep 0.1 & wait $!; done"
-    started = docker("run", "--detach", "--name", container, "--label", "kasaneha.deploy.service=backend", "--log-driver", "fluentd", *arguments,
+    docker("run", "--detach", "--name", container, "--label", "kasaneha.deploy.service=backend", "--log-driver", "fluentd", *arguments,
                      "debian:trixie-slim", "sh", "-c", script)  # fmt: skip
-    assert started < 10
-    assert docker("stop", "--time", "5", container) < 5 and docker("start", container) < 10  # nobody has listened so far
+    docker("stop", "--time", "60", container)  # by its own end, and before the last line
+    assert inspected(container)["ExitCode"] == 0
+    docker("start", container)  # nobody has listened so far
     with (server / "out").open("w") as out, subprocess.Popen(["node", "server.js"], cwd=server, stdout=out) as listener:
-        time.sleep(8)
+        until("what was written before it listened", lambda: sum(line.startswith("{") for line in lines(server)) > 20, 60)
         listener.terminate()
-    entries = [json.loads(line) for line in (server / "out").read_text().splitlines()]
+    entries = [json.loads(line) for line in lines(server) if line.endswith("}")]
     assert len(entries) > 20 and all(
         entry["tag"] == "docker" and entry["kasaneha.deploy.service"] == "backend" for entry in entries
     )
     assert [entry["log"] for entry in entries if entry["log"] == "line 1"]  # what was written before it listened
-    assert docker("stop", "--time", "5", container) < 8
+    docker("stop", "--time", "60", container)
+    assert inspected(container)["ExitCode"] == 0

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import secrets
-import time
 import urllib.error
 import urllib.request
 
@@ -223,10 +222,8 @@ def test_postgres_stops_cleanly(lab):
     server.until(
         "session", lambda: sql(server, "select count(*) from pg_stat_activity where query like 'select pg_sleep%'") == "1"
     )
-    began = time.monotonic()
-    server.stop(timeout=30)
-    took = time.monotonic() - began
-    assert took < 10 and server.ended() == 0
+    server.stop(timeout=50)  # who waits for the session of 60 s is killed: 137
+    assert server.ended() == 0
     assert "received fast shutdown request" in server.said()
 
     since = len(server.said())

@@ -26,6 +26,7 @@ from .boxes import self_signed
 LOAD = Path(__file__).parents[2] / "lab/images/load/load.py"
 HEAD = "HTTP/1.1 {} Some Reason\r\nX-Release: v1.0.0\r\nX-Colour: blue\r\n"
 STREAM = [b'data: {"token": "a"}\n\n', b'data: {"token": "b"}\n\n', b'event: done\ndata: {"stored": true}\n\n']
+clock = pytest.mark.clock
 needs_h2 = pytest.mark.skipif(not importlib.util.find_spec("h2"), reason="the Python package h2 is not installed")
 
 
@@ -183,15 +184,15 @@ class Run:
         address = "{}:{}".format(*listening.sockets[0].getsockname())
         out = self.folder / "out.jsonl"
         defaults = (
-            f"--rate 100 --seconds 0.5 --mix keepalive=1 --connections 4 --slow 0 --streams 0 --timeout 1 --out {out}".split()
+            f"--rate 100 --seconds 0.5 --mix keepalive=1 --connections 4 --slow 0 --streams 0 --timeout 20 --out {out}".split()
         )
         command = [sys.executable, str(LOAD), "--address", address, *defaults, *options]
         load = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
         try:
             if term:
-                assert await asyncio.wait_for(load.stdout.readline(), 20) == b"load: started\n"
+                assert await asyncio.wait_for(load.stdout.readline(), 90) == b"load: started\n"
                 load.send_signal(signal.SIGTERM)
-            said, errors = await asyncio.wait_for(load.communicate(), 30)
+            said, errors = await asyncio.wait_for(load.communicate(), 90)
         finally:
             if load.returncode is None:
                 load.kill()
@@ -226,10 +227,10 @@ HTTP1_FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", HTTP1_FAULTS)
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=clock) if fault == "late" else fault for fault in HTTP1_FAULTS])
 def test_a_fault_of_http1_is_one_failure(run, fault):
     path = "/" if fault in ("short", "long", "endless", "old") else "/,/about,POST /api/v1/token"
-    result = run("--paths", path, faults={20: fault, 30: fault})
+    result = run("--paths", path, *(["--timeout", "1"] if fault == "late" else []), faults={20: fault, 30: fault})
     assert result["total"] == 50 and result["failed"] == 2, result["failures"]
     assert all(HTTP1_FAULTS[fault] in failure["error"] for failure in result["failures"])
     # Only where not one byte of an answer came on a connection that had answered before.
@@ -260,6 +261,7 @@ def test_connections_that_end_while_idle_cost_nothing(run):
     assert run.server.connections > 8
 
 
+@clock
 def test_a_stall_is_not_hidden_by_what_waited_behind_it(run):
     result = run("--connections", "1", faults={10: "stall"})
     assert result["failed"] == 0 and result["late"] < 5  # late is what the generator itself could not keep
@@ -288,6 +290,7 @@ def test_on_a_signal_what_is_in_flight_is_finished(run):
     }
 
 
+@clock
 def test_no_source_asks_the_api_too_often(run):
     result = run("--rate", "100", "--connections", "3", "--mix", "keepalive=1,fresh=1", "--sources", "127.0.1.1-127.0.1.8")
     assert result["failed"] == 0
@@ -297,6 +300,7 @@ def test_no_source_asks_the_api_too_often(run):
 
 
 @needs_h2
+@clock  # who is busy has several requests on one connection, and each of them is lost
 @pytest.mark.parametrize(
     ("fault", "said"),
     [("502", "status 502"), ("reset", "was reset"), ("close", "before the answer"), ("short", "inside the answer")],
@@ -309,6 +313,7 @@ def test_a_fault_of_http2_is_one_failure(run, fault, said):
 
 
 @needs_h2
+@clock
 def test_goaway_costs_nothing_that_was_in_flight_and_lets_the_rest_be_sent_again(run):
     result = run("--mix", "h2=1", faults={20: "h2_leave", 30: "h2_refuse"})
     assert result["failed"] == 0, result["failures"]
@@ -316,6 +321,7 @@ def test_goaway_costs_nothing_that_was_in_flight_and_lets_the_rest_be_sent_again
 
 
 @needs_h2
+@clock
 def test_a_server_that_behaves_costs_nothing(run):
     mix = "keepalive=50,fresh=30,h2=20"
     result = run("--rate", "150", "--mix", mix, "--slow", "0.5", "--streams", "1", "--stream-seconds", "0.5")
