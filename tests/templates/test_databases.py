@@ -26,6 +26,16 @@ def test_health_of_the_databases() -> None:
     assert all((entry["healthcheck"]["interval"], entry["healthcheck"]["retries"]) == ("10s", 5) for entry in services.values())
 
 
+def test_docker_looks_every_second_while_they_start_where_it_can() -> None:
+    def checks(**engine: str) -> list[str]:
+        services = data(__app_data_engine=engine)["services"]
+        return [entry["healthcheck"].get("start_interval", "") for entry in services.values()]
+
+    assert checks(stdout="26.1.5+dfsg1") == checks(stdout="25.0.0") == ["1s", "1s"]
+    assert checks(stdout="24.0.9") == checks(stdout="20.10.24+dfsg1") == ["", ""]  # it refuses what it does not know
+    assert checks(stdout="") == checks() == ["", ""]  # a plan for a bare host
+
+
 def first_match(rules: list[list[str]], kind: str, address: str) -> str:
     """The method by which PostgreSQL lets a client in: the first rule that fits decides; none refuses."""
     kinds = {"local": {"local"}, "plain": {"host", "hostnossl"}, "tls": {"host", "hostssl"}}[kind]
