@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No test leaves the suite without a row that says where it is proven now."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "compare_tests.py"
+spec = importlib.util.spec_from_file_location("compare_tests", SOURCE)
+assert spec and spec.loader
+compare_tests = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(compare_tests)
+
+TABLE = r"""
+| test | where it is proven now |
+|---|---|
+| `testinfra/test_a.py::test_one` | `lab/test_b.py::test_other` |
+| `testinfra/test_a.py::test_two[x]`, `testinfra/test_a.py::test_two[y \| z]` | in `make proof` |
+| `testinfra/test_a.py::test_three` | |
+"""
+
+
+@pytest.mark.parametrize(
+    ("shown", "plain"),
+    [
+        ("tests/unit/test_a.py::test_b", "unit/test_a.py::test_b"),
+        ("tests/testinfra/test_a.py::test_b[local]", "testinfra/test_a.py::test_b"),
+        ("tests/testinfra/test_a.py::test_b[local-c-d]", "testinfra/test_a.py::test_b[c-d]"),
+        ("tests/unit/test_a.py::test_b[localhost]", "unit/test_a.py::test_b[localhost]"),
+    ],
+)
+def test_an_id_names_no_server(shown: str, plain: str) -> None:
+    assert compare_tests.plain(shown) == plain
+
+
+def test_what_became_of_each() -> None:
+    old = {"stays": False, "goes": False, "rarer": False, "long": True, "back": True}
+    new = {"stays": False, "comes": False, "rarer": True, "long": True, "back": False}
+    assert compare_tests.compare(old, new) == {
+        "vanished": ["goes"],
+        "moved to make proof": ["rarer"],
+        "moved from make proof": ["back"],
+        "appeared": ["comes"],
+    }
+
+
+def test_a_row_speaks_of_a_test_or_of_all_its_cases() -> None:
+    rows = compare_tests.rows(TABLE)
+    assert len(rows) == 3  # the one that says nothing of where does not count
+    gone = ["testinfra/test_a.py::test_one[case]", "testinfra/test_a.py::test_two[x]", "testinfra/test_a.py::test_two[y | z]"]
+    assert compare_tests.without_row(gone, rows) == []
+    others = ["testinfra/test_a.py::test_one_more", "testinfra/test_a.py::test_two[w]", "testinfra/test_a.py::test_three"]
+    assert compare_tests.without_row(others, rows) == others
