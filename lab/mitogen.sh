@@ -10,4 +10,5 @@ set -euo pipefail
 ANSIBLE_STRATEGY_PLUGINS=$(python -c 'import ansible_mitogen.plugins.strategy as strategy; print(strategy.__path__[0])')
 export ANSIBLE_STRATEGY_PLUGINS ANSIBLE_STRATEGY=mitogen_linear
 export ANSIBLE_DEPRECATION_WARNINGS=false # Ansible means to drop such plugins one day, and says so in each run
+export ANSIBLE_TIMEOUT=${ANSIBLE_TIMEOUT:-60} # seconds to connect; a machine that tests on all its cores may need more than the usual ten
 exec "$@"

@@ -24,6 +24,14 @@ def play(playbook: str, *options: str, **variables: Any) -> subprocess.Completed
     )  # fmt: skip
 
 
+def services() -> dict[str, Any]:
+    """`app_services` as the inventory has it, templates and all, to be changed and given back as a variable."""
+    done = subprocess.run(
+        ["ansible-inventory", "-i", str(INVENTORY), "--list"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return next(host["app_services"] for host in json.loads(done.stdout)["_meta"]["hostvars"].values() if "app_services" in host)
+
+
 class Running:
     """A playbook under way, in a process group of its own, so that it can be killed as a laptop dies: all of it, at once."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .load import Load
+from .load import SHORT, Load
 from .playbook import ROOT, play, start
 
 HOSTS = {"fleet-app1": "198.51.100.40", "fleet-app2": "198.51.100.41", "fleet-edge": "198.51.100.42"}
@@ -62,7 +62,7 @@ def one_release(release: str, *names: str) -> None:
 
 def test_a_release_is_one_transaction_and_costs_no_request():
     one_release("v1.0.0")
-    with Load(EDGE, rate=40) as load:
+    with Load(EDGE, rate=40, **SHORT) as load:
         done = play("playbooks/deploy.yml", app_release="v1.1.0", **QUICK)
         assert done.returncode == 0, done.stdout[-3000:]
         result = load.stop()
@@ -79,7 +79,7 @@ def test_one_host_whose_gate_fails_keeps_the_whole_fleet_back():
     port = 18180 if record()["colour"] == "blue" else 18080
     on("fleet-app2", f"systemd-run --unit=squatter python3 -m http.server --bind 198.51.100.41 {port}")
     try:
-        with Load(EDGE, rate=40) as load:
+        with Load(EDGE, rate=40, **SHORT) as load:
             done = play("playbooks/deploy.yml", app_release="v1.2.0", force=True, **QUICK)
             result = load.stop()
     finally:

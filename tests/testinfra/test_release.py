@@ -13,11 +13,15 @@ from typing import Any
 
 import pytest
 
-from .load import Load
-from .playbook import play, start
+from .load import SHORT, Load
+from .playbook import play, services, start
 
+LONG = pytest.mark.long
 QUICK = {"nginx_watch_seconds": 3, "app_start_timeout": 15}
 RELEASE = "playbooks/release.yml"  # what site.yml ends with; the rest of it has tests of its own
+# Three kinds as whole deploys: before the switch, behind it, in the migration. What else the gate and the migration refuse is
+# shown to them alone in tests/lab/test_gate.py, and as whole deploys in `make proof`.
+WHOLE = ("liar", "crash", "hanging-migration")
 BAD = {
     "never-listens": ({}, "did not prove itself within 5 s .*Connection refused"),
     "health-500": ({}, "did not prove itself within 5 s .*status 500"),
@@ -44,7 +48,7 @@ def serving(browse) -> Callable[[], str]:
 @pytest.fixture(scope="module")
 def users(variables) -> Iterator[Load]:
     """Users at work the whole time."""
-    with Load(variables["ansible_host"], rate=30) as load:  # many more in benchmarks/deploy.py
+    with Load(variables["ansible_host"], rate=30, **SHORT) as load:  # many more in benchmarks/deploy.py
         yield load
 
 
@@ -91,15 +95,6 @@ def test_a_release_costs_no_request(users, root, serving, record):
     ] > 0
 
 
-def test_the_same_release_again_changes_nothing(record):
-    before = record()  # also what keeps this test in its place: those without a server's fixture would run last
-    done = deploy("v1.1.0")
-    assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
-    done = play("site.yml")
-    assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
-    assert record() == before
-
-
 def test_check_mode_shows_the_plan_and_changes_nothing(root, record):
     before = record(), root("docker ps --all --format '{{.ID}} {{.Status}}' | cut -c1-15; ls /var/lib/kasaneha/edge/states")
     done = deploy("v1.2.0", "--check", "--diff")
@@ -112,9 +107,7 @@ def test_check_mode_shows_the_plan_and_changes_nothing(root, record):
     ) == before
 
 
-@pytest.mark.parametrize(
-    "fault", [pytest.param(fault, marks=pytest.mark.long) if fault == "health-500" else fault for fault in BAD]
-)
+@pytest.mark.parametrize("fault", [pytest.param(fault, marks=() if fault in WHOLE else LONG) for fault in BAD])
 def test_a_bad_release_undoes_itself(fault, users, root, serving, record):
     options, sentence = BAD[fault]
     # What was sent already to a process that dies, and may not be sent twice, cannot be saved.
@@ -137,6 +130,16 @@ def test_a_bad_release_undoes_itself(fault, users, root, serving, record):
     assert root(f'docker exec kasaneha-postgres psql -U kasaneha -d kasaneha_db -qAtc "{sessions}"').strip() == "0"
 
 
+def test_a_migration_that_fails_says_why_and_leaves_nothing(root, serving, record):
+    """The step alone: that a deploy is undone by it is shown with the one that hangs."""
+    command = ["sh", "-c", "FAULT=failing_migration exec ./main migrate up"]
+    done = play("tests/testinfra/migrate.yml", app_migrations={"service": "backend", "command": command})
+    assert done.returncode != 0
+    assert re.search(r"of release v\d\S+ failed: .*failing_migration.*not_there", words(done)), done.stdout[-3000:]
+    assert "kasaneha-migrate" not in root("docker ps --all --format '{{.Names}}'")
+    assert serving() == record()["release"]
+
+
 def test_a_release_that_ignores_the_signal_is_stopped_all_the_same(users, root, serving, record):
     with unharmed(users):
         done = deploy("v2.0.0-ignores-sigterm")
@@ -148,8 +151,8 @@ def test_a_release_that_ignores_the_signal_is_stopped_all_the_same(users, root, 
     settled(root, record()["colour"])
 
 
-LONG = pytest.mark.long
-PHASES = [*(pytest.param(phase, marks=LONG) for phase in ("prepare", "migrate", "start")), "switch", "commit"]
+# A switch that nobody confirms has a test of its own.
+PHASES = [*(pytest.param(phase, marks=LONG) for phase in ("prepare", "migrate", "start", "switch")), "commit"]
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -172,9 +175,10 @@ def test_a_run_that_is_killed_leaves_one_release_and_the_next_one_tidies_up(phas
         assert after["release"] == (goal if committed else before["release"])
         assert serving() == after["release"]
         settled(root, after["colour"])
-        if phase in ("switch", "commit"):  # one that is undone, one that is finished
-            done = play(RELEASE, **QUICK)
+        if committed:  # nothing is left to do, also for who asks for the same release again
+            done = deploy(goal)
             assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
+            assert record() == after
 
 
 def test_a_switch_that_nobody_confirms_goes_back_by_itself(users, root, serving, record):
@@ -187,64 +191,42 @@ def test_a_switch_that_nobody_confirms_goes_back_by_itself(users, root, serving,
         root("for i in $(seq 1800); do test -L /var/lib/kasaneha/edge/uncommitted && exit 0; sleep 0.1; done; exit 1")
         run.kill()
         # The module may live on without its playbook: it watches, and goes back or waits to be confirmed.
-        root("for i in $(seq 200); do test ! -L /var/lib/kasaneha/edge/uncommitted && exit 0; sleep 0.1; done; exit 1")
+        root("for i in $(seq 1800); do test ! -L /var/lib/kasaneha/edge/uncommitted && exit 0; sleep 0.1; done; exit 1")
         assert serving() == before["release"]
-        assert play(RELEASE, **QUICK).returncode == 0
+        done = play(RELEASE, **QUICK)
+        assert done.returncode == 0 and "it is undone" in words(done), done.stdout[-3000:]
     settled(root, before["colour"])
 
 
-def test_two_at_once(root, serving, record):
-    goal = "v1.2.0" if record()["release"] != "v1.2.0" else "v1.1.0"
-    first = start("playbooks/deploy.yml", app_release=goal, force=True, **{**QUICK, "nginx_watch_seconds": 25})
-    root("for i in $(seq 1800); do test -e /var/lib/kasaneha/run.json && exit 0; sleep 0.1; done; exit 1")
-    second = deploy("v1.0.0", force=True)
-    assert second.returncode != 0 and first.process.poll() is None  # it did not wait for its turn
-    assert re.search(
-        rf"{goal} is being released by \S+ on \S+ \(process \d+\), since .* its process is at work", words(second)
-    ), second.stdout[-3000:]
-    assert first.wait() == 0
-    assert serving() == goal
-
-
-def test_a_stale_lock_of_another_machine_is_recognised(root, record):
-    now = record()
-    stale = {"schema": 1, "id": "x", "owner": {"user": "hana", "host": "laptop", "pid": 1, "boot": "b", "started": "1"}, "phase": "start",
-             "phases": {"prepare": 0}, "since": "2026-01-01T00:00:00Z", "until": time.time() + 600, "to_release": "v9"}  # fmt: skip
-    root(f"cat > /var/lib/kasaneha/run.json <<'E'\n{json.dumps(stale)}\nE")
-    done = deploy(now["release"])
-    assert (
-        done.returncode != 0 and "v9 is being released by hana on laptop" in words(done) and "it counts as dead in" in words(done)
-    )
-    root(f"cat > /var/lib/kasaneha/run.json <<'E'\n{json.dumps({**stale, 'until': 1})}\nE")
-    done = deploy(now["release"])
-    assert done.returncode == 0 and "it said nothing within its time" in words(done), done.stdout[-3000:]
-    settled(root, now["colour"])
-
-
-def test_freeze_and_rollback_and_bad_marks(root, serving, record):
-    serves = record()["release"]
-    assert play("playbooks/freeze.yml", freeze="on", message="until Monday").returncode == 0
-    done = deploy("v1.0.0")
-    assert done.returncode != 0 and "Releases are frozen" in words(done) and "until Monday" in words(done)
-    assert play("playbooks/freeze.yml", freeze="off").returncode == 0
-    assert play("playbooks/freeze.yml", freeze="on").returncode != 0  # without a reason
-    done = play("playbooks/rollback.yml", release="v2.0.0-liar")
-    assert done.returncode != 0 and "v2.0.0-liar is not known here" in words(done)
-    done = play("playbooks/rollback.yml", release="v1.0.0", **QUICK)
-    assert done.returncode == 0 and serving() == "v1.0.0", done.stdout[-3000:]
-    done = play("playbooks/rollback.yml", release=serves, **QUICK)  # without a name it would not go forward again
-    assert done.returncode == 0 and serving() == serves, done.stdout[-3000:]
-
-
-def test_what_no_rollback_needs_goes_and_a_backup_comes_first(root, serving, record):
+@pytest.fixture(scope="module")
+def together(root, record) -> dict[str, Any]:
+    """Two releases at once. The first one waits in its backup until the second one has been told so, and tidies up when it is done."""
     before = record()
     goal = "v1.2.0" if before["release"] != "v1.2.0" else "v1.1.0"
     # A release that left the record long ago: one file of its own, one that the serving release has, too.
     root(f"""cd /var/www/kasaneha; tail -1 'releases/{before["release"]}' > releases/v0.0.1; echo _astro/old.js >> releases/v0.0.1
-        touch assets/_astro/old.js assets/_astro/foreign.js; rm -f /run/asked 'releases/{goal}'""")  # so that it is published anew
-    done = deploy(goal, force=True, app_keep_releases=0, app_before_release=["touch", "/run/asked"])
-    assert done.returncode == 0 and serving() == goal, done.stdout[-3000:]
-    root("test -e /run/asked")
+        touch assets/_astro/old.js assets/_astro/foreign.js; rm -f /run/asked /run/go 'releases/{goal}'""")  # so that it is published anew
+    backup = ["timeout", "300", "sh", "-c", "touch /run/asked; until [ -e /run/go ]; do sleep 0.1; done"]
+    first = start("playbooks/deploy.yml", app_release=goal, force=True, app_keep_releases=0, app_before_release=backup, **QUICK)
+    root("for i in $(seq 1800); do test -e /run/asked && exit 0; sleep 0.1; done; exit 1")
+    second = deploy("v1.0.0", force=True)
+    at_work = first.process.poll() is None
+    root("touch /run/go")
+    return {"before": before, "goal": goal, "first": first.wait(), "second": second, "at_work": at_work}
+
+
+def test_two_at_once(together, serving):
+    second = together["second"]
+    assert second.returncode != 0 and together["at_work"]  # it did not wait for its turn
+    assert re.search(
+        rf"{together['goal']} is being released by \S+ on \S+ \(process \d+\), since .* its process is at work", words(second)
+    ), second.stdout[-3000:]
+    assert together["first"] == 0
+    assert serving() == together["goal"]
+
+
+def test_what_no_rollback_needs_goes_and_a_backup_comes_first(together, root):
+    before, goal = together["before"], together["goal"]
     kept = {goal, before["release"], *(entry["release"] for entry in before["history"])}
     assert set(root("ls /var/www/kasaneha/releases").split()) == kept
     listed = set(root("cd /var/www/kasaneha/releases; cat * | grep -v '/$'").split())
@@ -256,16 +238,28 @@ def test_what_no_rollback_needs_goes_and_a_backup_comes_first(root, serving, rec
     root("rm /var/www/kasaneha/assets/_astro/foreign.js")
 
 
-def test_maintenance_keeps_users_out_and_a_release_goes_on(browse, serving, record):
-    goal = "v1.2.0" if record()["release"] != "v1.2.0" else "v1.1.0"
+def test_who_is_refused_and_who_goes_on_all_the_same(browse, root, serving, record):
+    """A freeze, a run of another machine, a closed site: one deploy meets all of them, one rollback goes past them."""
+    goal = next(entry["release"] for entry in record()["history"] if entry["release"] != record()["release"])
+    stale = {"schema": 1, "id": "x", "owner": {"user": "hana", "host": "laptop", "pid": 1, "boot": "b", "started": "1"}, "phase": "start",
+             "phases": {"prepare": 0}, "since": "2026-01-01T00:00:00Z", "until": time.time() + 600, "to_release": "v9"}  # fmt: skip
+    assert play("playbooks/freeze.yml", freeze="on", message="until Monday").returncode == 0
     assert play("playbooks/maintenance.yml", maintenance="on").returncode == 0
     status, headers, page = browse("/")
     assert status == 503 and headers["retry-after"] == "300" and "<h1>Back in a moment</h1>" in page
-    done = deploy(goal, force=True)
-    assert done.returncode == 0, done.stdout[-3000:]
+    root(f"cat > /var/lib/kasaneha/run.json <<'E'\n{json.dumps(stale)}\nE")
+    done = deploy("v9.9.9")
+    assert done.returncode != 0 and re.search("changed=0 ", done.stdout)
+    for sentence in ("Releases are frozen", "until Monday", "v9 is being released by hana on laptop", "it counts as dead in"):
+        assert sentence in words(done)
+    root(f"cat > /var/lib/kasaneha/run.json <<'E'\n{json.dumps({**stale, 'until': 1})}\nE")
+    done = play("playbooks/rollback.yml", release=goal, force=True, **QUICK)
+    assert done.returncode == 0 and "it said nothing within its time" in words(done), done.stdout[-3000:]
     assert browse("/api/v1/info")[0] == 503  # still closed
     assert play("playbooks/maintenance.yml", maintenance="off").returncode == 0
-    assert serving() == goal
+    assert play("playbooks/freeze.yml", freeze="off").returncode == 0
+    assert serving() == record()["release"] == goal
+    settled(root, record()["colour"])
 
 
 def test_status_is_one_screen(record):
@@ -287,19 +281,20 @@ REFUSED = {
     "unknown release": ({"app_release": "v9.9.9"}, "app_services.backend.image, release v9.9.9"),
     "image without the label": ({"app_release": "v2.0.0-unlabelled"}, "has nothing in its label"),
     "wrong port": (
-        {"app_release": "v1.0.0", "force": True, "wrong_port": True, "app_start_timeout": 4},
+        {"app_release": "v1.0.0", "force": True, "app_start_timeout": 4},
         "did not prove itself within 4 s .*(refused|reset|disconnected|closed)",
     ),
     "registry that cannot be reached": (
         {"app_release": "v1.0.0", "force": True, "app_registry": "198.51.100.22:9/none"},
         "may this server reach",
     ),
-    "no release": ({"app_release": ""}, "app_release: is not set"),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, record, tmp_path):
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case == "image without the label" else LONG) for case in REFUSED]
+)
+def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, record):
     options, sentence = REFUSED[case]
     if case == "image without the label":
         port = json.loads(subprocess.run(["docker", "inspect", "kasaneha-lab-registry"], check=True, capture_output=True).stdout)
@@ -308,11 +303,9 @@ def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, recor
             image = f"{registry}/{part}:v2.0.0-unlabelled"
             subprocess.run(["docker", "tag", "kasaneha-lab/redis:7", image], check=True)
             subprocess.run(["docker", "push", "--quiet", image], check=True, capture_output=True)
-    if options.pop("wrong_port", False):
-        assert play("tests/testinfra/services.yml", out=str(tmp_path / "services.json")).returncode == 0
-        services = json.loads((tmp_path / "services.json").read_text())
-        services["backend"]["port"] = 8081
-        options["app_services"] = services
+    if case == "wrong port":
+        options = {**options, "app_services": services()}
+        options["app_services"]["backend"]["port"] = 8081
     before = record()
     done = play("playbooks/deploy.yml", **{**QUICK, **options})
     assert done.returncode != 0 and re.search(sentence, words(done)), done.stdout[-3000:]
@@ -321,28 +314,20 @@ def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, recor
 
 
 @pytest.mark.parametrize(
-    "damage",
-    ["echo broken > /var/lib/kasaneha/release.json", pytest.param("rm /var/lib/kasaneha/release.json", marks=LONG)],
+    "damage", ["echo broken > /var/lib/kasaneha/release.json", pytest.param("rm /var/lib/kasaneha/release.json", marks=LONG)]
 )
-def test_a_record_that_is_lost_is_rebuilt_from_what_runs(damage, root, record):
+def test_a_record_that_is_lost_is_rebuilt_from_what_runs_and_not_guessed(damage, root, record):
     before = record()
+    root("docker stop kasaneha-backend-blue kasaneha-frontend-blue kasaneha-backend-green kasaneha-frontend-green")
     root(damage)
+    done = play(RELEASE)
+    assert done.returncode != 0 and "It cannot be rebuilt" in words(done)
+    root(f"docker start kasaneha-backend-{before['colour']} kasaneha-frontend-{before['colour']}")
     done = play(RELEASE)
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"It is rebuilt from what runs: release {before['release']}, colour {before['colour']}" in words(done)
     after = record()
     assert {key: after[key] for key in ("release", "colour")} == {key: before[key] for key in ("release", "colour")}
-
-
-def test_a_record_that_is_lost_while_nothing_runs_is_not_guessed(root, record):
-    before = record()
-    root(
-        "docker stop kasaneha-backend-blue kasaneha-frontend-blue kasaneha-backend-green kasaneha-frontend-green; rm /var/lib/kasaneha/release.json"
-    )
-    done = play(RELEASE)
-    assert done.returncode != 0 and "It cannot be rebuilt" in words(done)
-    root(f"docker start kasaneha-backend-{before['colour']} kasaneha-frontend-{before['colour']}")
-    assert play(RELEASE).returncode == 0
 
 
 def test_a_full_disk_stops_a_release_and_harms_nothing(root, serving, record):
@@ -358,12 +343,9 @@ def test_a_full_disk_stops_a_release_and_harms_nothing(root, serving, record):
     settled(root, before["colour"])
 
 
-def test_a_configuration_that_nginx_refuses(root, serving, record):
-    """A release needs no reload, so it works and warns; a change of configuration is refused before the reload."""
+def test_a_release_needs_no_configuration_that_nginx_would_load(root, serving, record):
+    """It needs no reload, so it works and warns; what is refused before a reload is a test of scenario edge."""
     before = root("cat /etc/nginx/nginx.conf")
-    done = play("site.yml", nginx_client_max_body_size="1m; no_such_directive on")
-    assert done.returncode != 0 and "no_such_directive" in done.stdout
-    assert root("cat /etc/nginx/nginx.conf") == before
     root("echo 'broken {' >> /etc/nginx/nginx.conf")
     try:
         goal = "v1.2.0" if record()["release"] != "v1.2.0" else "v1.1.0"
@@ -372,16 +354,17 @@ def test_a_configuration_that_nginx_refuses(root, serving, record):
         assert serving() == goal
     finally:
         root(f"cat > /etc/nginx/nginx.conf <<'END-OF-FILE'\n{before}END-OF-FILE")
-    assert play("site.yml").returncode == 0
+    done = play("site.yml")  # whatever was released since, the inventory's own release among it
+    assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
 
 
 def test_a_server_that_goes_down_in_the_middle_comes_up_with_the_old_release(root, serving, record):
     """The last one: users notice a server that is down."""
     before = record()
     goal = "v1.2.0" if before["release"] != "v1.2.0" else "v1.1.0"
-    run = start("playbooks/deploy.yml", app_release=goal, force=True, **{**QUICK, "nginx_watch_seconds": 30})
+    run = start("playbooks/deploy.yml", app_release=goal, force=True, **{**QUICK, "nginx_watch_seconds": 180})
     root("for i in $(seq 1800); do test -L /var/lib/kasaneha/edge/uncommitted && exit 0; sleep 0.1; done; exit 1")
-    until = time.monotonic() + 30  # the way back is laid first, then it is switched
+    until = time.monotonic() + 90  # the way back is laid first, then it is switched
     while serving() != goal:
         assert time.monotonic() < until
     done = play("molecule/reboot.yml")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .playbook import ROOT, play
+from .playbook import ROOT, play, services
 
 PASSWORD = "another-password-with-$pecial/chars-%41-@:"  # what a URL, a shell and Compose each would mangle
 
@@ -58,10 +58,8 @@ def test_images_built_from_source(root, monkeypatch):
     buildx = subprocess.run([sys.executable, str(ROOT / "tests/lab/developer.py")], capture_output=True, text=True, check=True)
     monkeypatch.setenv("DOCKER_CONFIG", buildx.stdout.strip())
     build = {"context": str(ROOT / "lab/app/frontend"), "args": {"BASE": "debian:bookworm-slim", "RELEASE": "v3.0.0"}}
-    services = {"web": {**WEB, "image": "other/web", "build": build}}
-    done = play(
-        "tests/testinfra/app.yml", **{**OTHER, "app_release": "v3.0.0", "app_services": services, "app_image_source": "build"}
-    )
+    web = {"web": {**WEB, "image": "other/web", "build": build}}
+    done = play("tests/testinfra/app.yml", **{**OTHER, "app_release": "v3.0.0", "app_services": web, "app_image_source": "build"})
     subprocess.run(["docker", "image", "rm", "other/web:v3.0.0"], check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "v3.0.0" in root("docker inspect --format '{{json .Config.Labels}}' other-web-blue")
@@ -80,10 +78,11 @@ def test_an_archive_that_is_missing_is_named(tmp_path):
     )
 
 
+@pytest.mark.long  # the gate itself says so in tests/lab/test_gate.py
 @pytest.mark.usefixtures("other")
 def test_a_release_that_never_gets_ready_is_reported_with_its_last_words(root):
-    services = {"web": {**WEB, "image": "registry.lab:5000/kasaneha/frontend", "health": "/no-such-page"}}
-    done = play("tests/testinfra/app.yml", **{**OTHER, "app_start_timeout": 3, "app_services": services})
+    web = {"web": {**WEB, "image": "registry.lab:5000/kasaneha/frontend", "health": "/no-such-page"}}
+    done = play("tests/testinfra/app.yml", **{**OTHER, "app_start_timeout": 3, "app_services": web})
     assert done.returncode != 0
     assert "Release v1.1.0 (blue) did not prove itself within 3 s" in done.stdout and "status 404" in done.stdout
     assert "/no-such-page" in done.stdout[done.stdout.index("Last log lines of other-web-blue") :]
@@ -100,12 +99,11 @@ def restored(browse) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("restored")
-def test_an_image_that_reads_secrets_from_files_and_another_database_password(browse, root, tmp_path):
+def test_an_image_that_reads_secrets_from_files_and_another_database_password(browse, root):
     """Both in one run: each is a change of secrets, and together they cost one run less."""
-    assert play("tests/testinfra/services.yml", out=str(tmp_path / "services.json")).returncode == 0
-    services = json.loads((tmp_path / "services.json").read_text())
-    services["backend"].update(image="registry.lab:5000/kasaneha/backend:v1.0.0-file", secrets_as="file")
-    done = play("site.yml", app_services=services, vault_postgres_password=PASSWORD)
+    others = services()
+    others["backend"].update(image="registry.lab:5000/kasaneha/backend:v1.0.0-file", secrets_as="file")
+    done = play("site.yml", app_services=others, vault_postgres_password=PASSWORD)
     assert done.returncode == 0, done.stdout[-3000:]
     info = json.loads(browse("/api/v1/info")[2])
     assert info["database"] == "ok" and info["database_tls"] is True
