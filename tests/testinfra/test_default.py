@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server after site.yml, seen by SSH and from outside; run again after a reboot."""
+"""A server after site.yml, seen by SSH and from outside; what a reboot can break is looked at again after one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+reboot = pytest.mark.reboot
 SERVICES = {"kasaneha-postgres", "kasaneha-redis", "kasaneha-backend-blue", "kasaneha-frontend-blue"}
 
 
@@ -19,12 +20,14 @@ def everything_is_up(root):
          "&& [ $(docker ps --quiet | wc -l) -ge 4 ] && exit 0; sleep 1; done; docker ps; exit 1")  # fmt: skip
 
 
+@reboot
 @pytest.mark.parametrize("name", ["docker", "nginx"])
 def test_service_runs_and_starts_at_boot(host, name):
     assert host.service(name).is_running
     assert host.service(name).is_enabled
 
 
+@reboot
 def test_exactly_our_containers_run(containers):
     assert {name for name, entry in containers.items() if entry["State"]["Running"]} == SERVICES
 
@@ -54,11 +57,13 @@ def test_images_run_by_digest(containers, root):
         assert image == record["services"][service]["image"]
 
 
+@reboot
 def test_only_ssh_and_the_edge_listen_outside(root):
     open_ports = set(re.findall(r"(?:0\.0\.0\.0|\*|\[::\]):(\d+)\s", root("ss -Hltn")))
     assert open_ports == {"22", "80", "443"}
 
 
+@reboot
 def test_page_and_its_hashed_assets(browse):
     status, headers, page = browse("/")
     assert status == 200 and "text/html" in headers["content-type"]
@@ -79,6 +84,7 @@ def test_hashed_assets_come_from_disk(browse, root):
     root(f"test -f /var/www/kasaneha/assets{path}")
 
 
+@reboot
 def test_api_is_backed_by_postgresql_through_tls_and_by_redis(browse):
     status, _, body = browse("/api/v1/info")
     info = json.loads(body)
@@ -108,6 +114,7 @@ def test_http_redirects_and_www_goes_to_the_apex(browse):
     assert browse("/x", name="www.kasaneha.test")[1]["location"] == "https://kasaneha.test/x"
 
 
+@reboot
 def test_health_of_the_edge_and_what_is_not_public(browse):
     assert browse("/health")[2].strip() == "healthy"
     for path in ("/metrics", "/.env", "/.git/config"):
@@ -136,6 +143,7 @@ def test_too_many_requests_are_429_and_not_an_outage(browse, variables):
     assert codes.count("429") > 0 and codes.count("200") >= 20 and set(codes) == {"200", "429"}
 
 
+@reboot
 def test_no_secret_where_others_can_see_it(root, secrets):
     places = {
         "docker inspect": "docker inspect $(docker ps --all --quiet)",
@@ -174,6 +182,7 @@ def test_postgresql_lets_nobody_in_without_tls_or_password(root, containers):
     assert "42" not in root(ask % ("wrong", "require"))
 
 
+@reboot
 def test_the_state_of_the_edge_is_one_file_behind_one_link(root):
     assert root("readlink /var/lib/kasaneha/edge/live").startswith("states/")
     assert root("ls /var/lib/kasaneha/edge/live/").split() == ["blue", "open-blue"]

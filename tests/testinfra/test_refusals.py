@@ -4,7 +4,9 @@ phase alone, check mode with its secrets."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -31,6 +33,8 @@ def service(**changes: Any) -> dict[str, Any]:
 CASES = {
     "values": (
         {
+            **OTHER,
+            "app_redis_enabled": True,
             "vault_jwt_secret": "your_jwt_secret_here",
             "vault_gemini_api_key": "",
             "docker_min_memory_mb": 10_000_000,
@@ -38,6 +42,12 @@ CASES = {
             "_docker_os": "Plan9 4",
             "app_bind_address": "0.0.0.0",
             "app_redis_bind_address": "10.0.0.5",
+            "app_release": "",
+            "app_services": {
+                "web": service(imgae="x", secrets={"ONE": "jwt_secret", "TWO": "gemini_api_key"}),
+                "ssh": service(publish={"blue": 22, "green": 19003}),
+                "one": service(publish={"blue": 19004, "green": 19004}),
+            },
             "nginx_sites": [{"name": "x", "names": ["x.test"], "certificate": "x", "upstream": "nobody"}],
         },
         [
@@ -46,36 +56,45 @@ CASES = {
             ["docker_min_memory_mb", "larger server"],
             ["docker_min_disk_mb", "Make room"],
             ["Plan9 4 is not supported", "Debian 13"],
+            ["/etc/docker/daemon.json: is not a JSON object"],
             ["app_bind_address: '0.0.0.0' is not a loopback or private address"],
             ["app_redis_bind_address", "app_redis_password_secret"],
-            ["'nobody' is not one of nginx_upstreams"],
-        ],
-    ),
-    "types": (
-        {"app_start_timeout": "soon", "app_secrets": "canary-5e1f", "docker_min_memory_mb": 10_000_000},
-        [["app_start_timeout", "int"], ["app_secrets", "dict"], ["docker_min_memory_mb", "larger server"]],
-    ),
-    "undefined variable": ({"site_domains": "{{ no_such_variable }}"}, [["no_such_variable", "is undefined"]]),
-    "services": (
-        {
-            **OTHER,
-            "app_services": {
-                "web": service(imgae="x"),
-                "ssh": service(publish={"blue": 22, "green": 19003}),
-                "one": service(publish={"blue": 19004, "green": 19004}),
-            },
-            "app_release": "",
-        },
-        [
+            ["app_release: is not set"],
             ["app_services.web.imgae: is not a key"],
             ["app_services.ssh.publish.blue: port 22 is taken by sshd"],
             ["all want port 19004"],
-            ["app_release: is not set"],
+            ["'nobody' is not one of nginx_upstreams"],
+        ],
+    ),
+    "types and an undefined variable": (
+        {
+            "app_start_timeout": "soon",
+            "app_secrets": "canary-5e1f",
+            "docker_min_memory_mb": 10_000_000,
+            "site_domains": "{{ no_such_variable }}",
+        },
+        [
+            ["app_start_timeout", "int"],
+            ["app_secrets", "dict"],
+            ["docker_min_memory_mb", "larger server"],
+            ["no_such_variable", "is undefined"],
         ],
     ),
 }  # fmt: skip
 
 
+@pytest.fixture
+def strange_daemon(root: Callable[[str], str]) -> Iterator[None]:
+    """Settings of Docker that are no JSON; they are left alone."""
+    root("cp /etc/docker/daemon.json /root/daemon.json && echo '{,}' > /etc/docker/daemon.json")
+    try:
+        yield
+        assert root("cat /etc/docker/daemon.json").strip() == "{,}"
+    finally:
+        root("mv /root/daemon.json /etc/docker/daemon.json")
+
+
+@pytest.mark.usefixtures("strange_daemon")
 @pytest.mark.parametrize("case", CASES)
 def test_refused_before_anything_is_changed(case):
     variables, problems = CASES[case]
@@ -99,29 +118,16 @@ def test_an_image_that_does_not_exist_changes_nothing(root):
     assert root("docker ps --all --quiet; find /etc /opt -newer /proc/1 -name '*other*'") == before
 
 
-def test_the_record_wins_over_the_inventory():
-    done = play("site.yml", "--check", app_release="v9.9.9")
-    assert done.returncode == 0
-    assert "v1.0.0 stays" in done.stdout.replace("\n", " ").replace("        ", " ") and re.search(r"changed=0 ", done.stdout)
-
-
-def test_secrets_are_in_no_output(secrets):
-    done = play("site.yml", "--check", "--diff", "-vvv", vault_jwt_secret="another-secret-of-forty-characters-length")
+def test_the_record_wins_over_the_inventory_and_secrets_are_in_no_output(secrets):
+    changed = {"vault_jwt_secret": "another-secret-of-forty-characters-length", "app_release": "v9.9.9"}
+    done = play("site.yml", "--check", "--diff", "-vvv", **changed)
     assert done.returncode == 0 and re.search(r"changed=[1-9]", done.stdout)
-    for name, value in {**secrets, "changed": "another-secret-of-forty-characters-length"}.items():
-        # What the caller typed on the command line is shown back by -vvv; everything else is ours to hide.
-        text = done.stdout.replace('{"vault_jwt_secret": "another-secret-of-forty-characters-length"}', "")
-        assert value not in text + done.stderr, f"{name} is shown"
-
-
-def test_settings_of_docker_that_are_no_json_are_left_alone(root):
-    root("cp /etc/docker/daemon.json /root/daemon.json && echo '{,}' > /etc/docker/daemon.json")
-    try:
-        done = play("site.yml")
-        assert done.returncode != 0 and "/etc/docker/daemon.json: is not a JSON object. Mend it" in done.stdout
-        assert root("cat /etc/docker/daemon.json").strip() == "{,}"
-    finally:
-        root("mv /root/daemon.json /etc/docker/daemon.json")
+    said = " ".join(done.stdout.split())
+    assert "v1.0.0 stays" in said and "v1.0.0 is started anew as green" in said
+    # What the caller typed on the command line is shown back by -vvv; everything else is ours to hide.
+    text = done.stdout.replace(json.dumps(changed), "") + done.stderr
+    for name, value in {**secrets, "changed": changed["vault_jwt_secret"]}.items():
+        assert value not in text, f"{name} is shown"
 
 
 LONG = [
