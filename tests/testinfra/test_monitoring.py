@@ -137,15 +137,20 @@ def test_every_metric_of_a_rule_and_of_the_page_exists(root, ask):
 def test_every_panel_of_every_dashboard_shows_something(ask, browse):
     for _ in range(5):
         assert browse("/api/v1/info")[0] == 200
-    time.sleep(35)  # two scrapes
-    empty = []
-    for dashboard in _grafana.dashboards(yaml.safe_load((ROOT / "roles/monitoring/files/dashboards.yml").read_text())):
-        for panel in dashboard["panels"]:
+    dashboards = _grafana.dashboards(yaml.safe_load((ROOT / "roles/monitoring/files/dashboards.yml").read_text()))
+
+    def only_errors_is_empty() -> bool:  # there were none
+        empty = []
+        for panel in (panel for dashboard in dashboards for panel in dashboard["panels"]):
             expression = panel["targets"][0]["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*")
             if not ask(f"query?query={quote(expression, safe='')}")["result"]:
                 empty.append(panel["title"])
+        print("empty:", empty)
+        return empty == ["Errors"]
+
+    wait(only_errors_is_empty, 180, "every panel but that of errors shows something")  # after some scrapes
+    for dashboard in dashboards:
         assert ask(f"query?query={quote(dashboard['annotations']['list'][0]['expr'], safe='')}")["result"]
-    assert empty == ["Errors"]  # there were none
 
 
 def test_every_rule_can_be_evaluated(ask):
@@ -226,41 +231,6 @@ def test_the_page(browse, lab_secrets):
     assert browse("/metrics")[0] == 404
 
 
-def test_bad_input_is_refused_in_one_message_and_the_old_rules_go_on(root, ask):
-    before = root("md5sum /etc/prometheus/rules/* /etc/prometheus/*.yml")
-    wrong = {
-        "monitoring_extra_rules": [
-            {"name": "mine", "rules": [{"alert": "Mine", "expr": "up ==", "labels": {"severity": "info"}}]}
-        ],
-        "monitoring_receivers": [{"name": "hook", "webhook": "", "severities": ["loud"]}],
-        "monitoring_retention_size": "900TB",
-    }
-    done = play("playbooks/preflight.yml", **wrong)
-    said = " ".join(done.stdout.split())
-    for sentence in (
-        "monitoring_extra_rules: /dev/stdin",
-        "parse error",
-        "monitoring_receivers[hook].webhook: is not set",
-        "'loud' is none of critical, warning, info",
-        "900TB and a fifth more do not fit",
-    ):
-        assert sentence in said, said[-2000:]
-    assert done.returncode != 0 and " changed=0 " in done.stdout
-    assert root("md5sum /etc/prometheus/rules/* /etc/prometheus/*.yml") == before and firing(ask) == ["Watchdog"]
-
-
-def test_a_host_that_would_not_be_watched_is_refused(tmp_path):
-    only = tmp_path / "only.yml"
-    for enabled, refused in ((False, True), (True, False)):  # the negative control
-        only.write_text(json.dumps({"all": {"hosts": {"operations-far": {"monitoring_enabled": enabled}}}}))
-        done = play("playbooks/preflight.yml", "-i", str(only))
-        said = " ".join(done.stdout.split())
-        sentence = (
-            "operations-far: monitoring_enabled: is false here and true on operations-hub, whose Prometheus asks every host."
-        )
-        assert (sentence in said, done.returncode != 0, "1 problem(s)" in said) == (refused, refused, refused), said[-2000:]
-
-
 @pytest.mark.long
 def test_a_host_that_does_not_answer_is_named():
     exporter = ["docker", "exec", "kasaneha-lab-operations-far", "systemctl", "{}", "prometheus-node-exporter"]
@@ -275,12 +245,6 @@ def test_a_host_that_does_not_answer_is_named():
         and "operations-hub: Prometheus cannot ask: node of operations-far (http://198.51.100.86:9100" in said
     ), said[-2000:]
     assert play("site.yml", "--limit", "operations-hub", "--tags", "monitoring_verify").returncode == 0  # the negative control
-
-
-def test_status_and_verify_ask_it():
-    assert "alerts: none" in play("playbooks/status.yml").stdout
-    done = play("playbooks/verify.yml", "--limit", "operations-hub", verify_roles=[{"role": "monitoring", "needed": True}])
-    assert done.returncode == 0 and "8 passed, 0 FAILED, 0 skipped" in " ".join(done.stdout.split()), done.stdout[-2000:]
 
 
 # Container -> the one alert of which people hear; what follows from it is held back.
