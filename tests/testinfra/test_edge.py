@@ -206,26 +206,43 @@ systemctl reload nginx""",
     on(EDGE1, "rm -rf /root/letsencrypt")
 
 
-CERTIFICATE_CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "no e-mail": ({"certbot_email": ""}, ["certbot_email: is not set"]),
-    "wildcard": ({"certbot_certificates": [{"name": "main", "names": ["*.kasaneha.test"]}]}, ["is a wildcard"]),
-    "half of EAB": ({"certbot_eab_kid": "kid-1"}, ["one is set without the other"]),
-    "preload too early": ({"nginx_hsts_preload": True}, ["nginx_hsts_preload: needs nginx_hsts_include_subdomains"]),
-    "no network": ({"nginx_real_ip_from": ["balancer"]}, ["nginx_real_ip_from: 'balancer' is not an address or a network"]),
-    "no own certificate": ({"certbot_enabled": False}, ["certbot_own_certificates.main: is not set"]),
-}
+def pair(folder: Path, name: str, names: str) -> dict[str, str]:
+    """A certificate of one's own and its key."""
+    key, certificate = folder / f"{name}.key", folder / f"{name}.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "5", "-subj", f"/CN={name}",
+         "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True,
+    )  # fmt: skip
+    return {"fullchain": certificate.read_text(), "privkey": key.read_text()}
 
 
-@pytest.mark.parametrize("case", CERTIFICATE_CASES)
-def test_refused_before_anything_is_changed(case: str) -> None:
-    variables, sentences = CERTIFICATE_CASES[case]
+def refused(variables: dict[str, Any], sentences: dict[str, str]) -> str:
+    """One message before anything is changed, with a line for each thing that is wrong; all that was said."""
     done = play("playbooks/preflight.yml", *LIMIT, **variables)
     assert done.returncode != 0
     said = words(done)
     assert "problem(s) to solve first; nothing was changed" in said and "- molecule-edge1: " in said
-    for sentence in sentences:
-        assert sentence in said
+    assert {what for what, sentence in sentences.items() if sentence not in said} == set(), said[-3000:]
     assert re.search(r"changed=0 ", done.stdout)
+    return done.stdout + done.stderr
+
+
+def test_refused_before_anything_is_changed() -> None:
+    wrong = {
+        "certbot_email": "",
+        "certbot_certificates": [{"name": "main", "names": ["*.kasaneha.test"]}],
+        "certbot_eab_kid": "kid-1",
+        "nginx_hsts_preload": True,
+        "nginx_real_ip_from": ["balancer"],
+    }
+    sentences = {
+        "no e-mail": "certbot_email: is not set",
+        "wildcard": "is a wildcard",
+        "half of EAB": "one is set without the other",
+        "preload too early": "nginx_hsts_preload: needs nginx_hsts_include_subdomains",
+        "no network": "nginx_real_ip_from: 'balancer' is not an address or a network",
+    }
+    refused(wrong, sentences)
 
 
 def test_names_that_do_not_lead_here_are_not_asked_for() -> None:
@@ -247,30 +264,26 @@ def test_a_snippet_with_a_syntax_error_is_refused_and_the_old_configuration_stay
 
 
 def test_certificates_of_ones_own(tmp_path: Path) -> None:
-    def make(name: str, names: str, *extra: str) -> tuple[str, str]:
-        key, certificate = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "5", "-subj", f"/CN={name}",
-             "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(certificate), *extra], check=True, capture_output=True,
-        )  # fmt: skip
-        return certificate.read_text(), key.read_text()
-
-    good, key = make("good", f"DNS:{SITE},DNS:*.{SITE}")
-    short, short_key = make("short", f"DNS:{SITE}")
-    for pair, sentence in {
-        (good, short_key): "certificate and key do not match",
-        (short, short_key): f"does not cover {API}, {WWW}",
-        ("nothing", key): "is no certificate in PEM",
-        (good, "nothing"): "is no private key in PEM",
-    }.items():
-        own = {"certbot_enabled": False, "certbot_own_certificates": {"main": {"fullchain": pair[0], "privkey": pair[1]}}}
-        done = play("playbooks/preflight.yml", *LIMIT, **own)
-        assert done.returncode != 0 and sentence in words(done), sentence
-        assert key.splitlines()[1] not in done.stdout + done.stderr and short_key.splitlines()[1] not in done.stdout + done.stderr
+    good, short = pair(tmp_path, "good", f"DNS:{SITE},DNS:*.{SITE}"), pair(tmp_path, "short", f"DNS:{SITE}")
+    own = {
+        "main": short,
+        "mixed": {**good, "privkey": short["privkey"]},
+        "text": {**good, "fullchain": "nothing"},
+        "locked": {**good, "privkey": "nothing"},
+    }
+    others = [{"name": name, "names": [SITE]} for name in ("mixed", "text", "locked", "missing")]
+    sentences = {
+        "main": f"does not cover {API}, {WWW}",
+        "mixed": "certbot_own_certificates.mixed: certificate and key do not match",
+        "text": "is no certificate in PEM",
+        "locked": "is no private key in PEM",
+        "missing": "certbot_own_certificates.missing: is not set",
+    }
+    certificates = [{"name": "main", "names": [SITE, API, WWW]}, *others]
+    said = refused({"certbot_enabled": False, "certbot_own_certificates": own, "certbot_certificates": certificates}, sentences)
+    assert not [name for name, one in {"good": good, "short": short}.items() if one["privkey"].splitlines()[1] in said]
     before = served()["issuer"]
-    done = play(
-        CERTIFICATES, *LIMIT, certbot_enabled=False, certbot_own_certificates={"main": {"fullchain": good, "privkey": key}}
-    )
+    done = play(CERTIFICATES, *LIMIT, certbot_enabled=False, certbot_own_certificates={"main": good})
     assert done.returncode == 0, words(done)[-3000:]
     assert served()["names"] == f"*.{SITE} {SITE}"
     done = play(CERTIFICATES, *LIMIT)
