@@ -42,14 +42,21 @@ class Neighbour:
         """Go away; not being there is no fault."""
         subprocess.run(["docker", "rm", "--force", self.name], capture_output=True, check=False)
 
-    def knock(self, doors: list[str], source: str = "-", seconds: float = 0) -> set[str]:
+    def knock(self, doors: list[str], source: str = "-") -> set[str]:
         """Which of ``address,port`` open."""
-        return set(json.loads(run("docker", "exec", self.name, "python3", "/knock.py", source, str(seconds), *doors)))
+        return set(json.loads(run("docker", "exec", self.name, "python3", "/knock.py", source, "0", *doors)))
 
-    def watch(self, doors: list[str], seconds: float) -> subprocess.Popen[str]:
-        """Knock for so long without waiting for it."""
-        command = ["docker", "exec", self.name, "python3", "/knock.py", "-", str(seconds), *doors]
+    def watch(self, doors: list[str]) -> subprocess.Popen[str]:
+        """Knock until `watched`, without waiting for it."""
+        run("docker", "exec", self.name, "rm", "-f", "/tmp/enough")
+        command = ["docker", "exec", self.name, "python3", "/knock.py", "-", "600", *doors]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def watched(self, watcher: subprocess.Popen[str]) -> set[str]:
+        """Which of the doors were open at any time since `watch`."""
+        assert watcher.poll() is None, "it did not watch to the end"
+        run("docker", "exec", self.name, "touch", "/tmp/enough")
+        return set(json.loads(watcher.communicate()[0]))
 
 
 def run(*command: str) -> str:

@@ -177,12 +177,12 @@ def test_nothing_opens_during_a_reboot_and_an_unproven_change_is_gone_after_it(r
     attempt(600)
     assert f"{SPARE}/tcp" in status(root)
     doors = [f"{neighbour.server},{CANARY}", f"{neighbour.server6},{CANARY}", "127.0.0.1,18080", f"{CANARY6},8000"]
-    watcher = neighbour.watch(doors, 25)
+    watcher = neighbour.watch(doors)
     restart_server()
     root("for i in $(seq 60); do systemctl is-active docker && exit 0; sleep 1; done; exit 1")
     route_back(root, neighbour)
     healthy(root)
-    assert watcher.communicate()[0].strip() == "[]"
+    assert neighbour.watched(watcher) == set()
     listening(root)
     assert f"{SPARE}/tcp" not in status(root)
     assert_only_the_inventory_is_open(root, neighbour)
@@ -211,8 +211,6 @@ def test_a_rule_opens_one_port_to_those_it_names_and_leaves_with_the_list(root, 
     done = play(ROLE)
     assert done.returncode == 0 and f"{SPARE}" not in status(root) and "7777/tcp" in status(root)
     assert_only_the_inventory_is_open(root, neighbour)
-    done = play(ROLE, firewall_purge_foreign=True)
-    assert done.returncode == 0 and "7777/tcp" not in status(root)
 
 
 def test_enabling_cuts_no_session_and_lets_new_ones_in(root, neighbour, variables):
@@ -240,17 +238,10 @@ def test_what_others_changed_behind_its_back_is_put_right(root, neighbour):
         "sed -i s/^IPV6=yes/IPV6=no/ /etc/default/ufw; ufw reload; ufw default allow routed; iptables -D ufw-user-input -p tcp --dport 443 -j ACCEPT"
     )
     assert not neighbour.knock([f"{neighbour.server},443", f"{neighbour.server6},443"])
-    assert play("site.yml", "--tags", "firewall_service").returncode == 0  # a phase alone
+    assert "7777/tcp" in status(root)  # somebody else's, of the test before
+    done = play("site.yml", "--tags", "firewall_service", firewall_purge_foreign=True)  # a phase alone
+    assert done.returncode == 0 and "7777/tcp" not in status(root), done.stdout
     assert_only_the_inventory_is_open(root, neighbour)
-
-
-def test_a_wrong_ssh_port_is_refused(root):
-    before = root("ufw status verbose; nft --stateless list ruleset | md5sum; ls /var/lib/firewall")
-    done = play(ROLE, firewall_ssh_ports=[2222])
-    assert done.returncode != 0
-    assert "firewall_ssh_ports: nothing answers SSH on port 2222 of this host (it does on 22)" in said(done)
-    assert " changed=0 " in done.stdout
-    assert root("ufw status verbose; nft --stateless list ruleset | md5sum; ls /var/lib/firewall") == before
 
 
 def test_the_host_goes_back_by_itself_if_no_new_connection_comes_through(root):
@@ -258,10 +249,8 @@ def test_the_host_goes_back_by_itself_if_no_new_connection_comes_through(root):
     # Something that no rule of the inventory can see keeps SSH out as soon as UFW is on.
     root("sed -i 's/^COMMIT/-A ufw-before-input -p tcp --dport 22 -j DROP\\nCOMMIT/' /etc/ufw/before.rules")
     try:
-        began = time.monotonic()
         done = play(ROLE, firewall_rollback_seconds=12)
         assert done.returncode != 0 and "no new connection came through" in said(done) and "UFW is as it was" in said(done)
-        assert time.monotonic() - began < 180
         assert "Status: inactive" in status(root)
         assert "dport 22 -j DROP" in root("cat /etc/ufw/before.rules") and not root("ls /var/lib/firewall").strip()
     finally:
@@ -269,10 +258,9 @@ def test_the_host_goes_back_by_itself_if_no_new_connection_comes_through(root):
 
 
 def test_a_run_that_died_is_undone_in_time_and_finished_by_the_next(root):
-    attempt(6)
-    assert f"{SPARE}/tcp" in status(root)
+    attempt(6)  # which sees that it is on; a look from here might come too late
     root(
-        "for i in $(seq 30); do [ -d /var/lib/firewall/unconfirmed ] || [ -d /var/lib/firewall/undone ] || exit 0; sleep 1; done; exit 1"
+        "for i in $(seq 120); do [ -d /var/lib/firewall/unconfirmed ] || [ -d /var/lib/firewall/undone ] || exit 0; sleep 1; done; exit 1"
     )
     assert f"{SPARE}/tcp" not in status(root) and "80/tcp" in status(root) and "Status: active" in status(root)
     attempt(600)
@@ -282,33 +270,32 @@ def test_a_run_that_died_is_undone_in_time_and_finished_by_the_next(root):
 
 
 def test_bad_input_is_refused_in_one_message(root):
-    root("ufw deny 443/tcp; systemctl enable nftables")
-    try:
-        done = play("playbooks/preflight.yml", firewall_extra_rules=[{"name": "x", "port": 1, "from": "any"}])
-    finally:
-        root("systemctl disable nftables; ufw --force delete deny 443/tcp")
-    text = said(done)
-    assert (
-        done.returncode != 0
-        and "kasaneha: https: a foreign rule comes first, 'deny 443/tcp from anywhere'" in text
-        and "nftables.service: loads rules" in text
-    )
     rules = [
         {"name": "one", "port": 9100, "from": "any"},
         {"name": "two", "port": 9100, "from": "10.0.0.9"},
         {"name": "three", "port": 99999, "from": "egde", "interface": "eth7"},
     ]
-    done = play("playbooks/preflight.yml", firewall_extra_rules=rules, firewall_ssh_from=["192.0.2.0/24"])
+    root("ufw deny 443/tcp; systemctl enable nftables")
+    try:
+        before = root("ufw status verbose; nft --stateless list ruleset | md5sum; ls /var/lib/firewall")
+        wrong = {"firewall_extra_rules": rules, "firewall_ssh_from": ["192.0.2.0/24"], "firewall_ssh_ports": [2222]}
+        done = play("playbooks/preflight.yml", **wrong)
+        assert root("ufw status verbose; nft --stateless list ruleset | md5sum; ls /var/lib/firewall") == before
+    finally:
+        root("systemctl disable nftables; ufw --force delete deny 443/tcp")
     for sentence in (
-        "5 problem(s) to solve first; nothing was changed",
+        "8 problem(s) to solve first; nothing was changed",
+        "firewall_ssh_ports: nothing answers SSH on port 2222 of this host (it does on 22)",
+        "kasaneha: https: a foreign rule comes first, 'deny 443/tcp from anywhere'",
+        "nftables.service: loads rules",
         "firewall_rules[two]: 9100/tcp from 10.0.0.9 is allowed by firewall_rules[one]",
         "firewall_rules[three].port: 99999 is neither a port",
         "firewall_rules[three].from: 'egde' is no address",
         "firewall_rules[three].interface: this host has no 'eth7'",
         "firewall_ssh_from: you come from 198.51.100.1, which is not among them",
     ):
-        assert sentence in said(done)
-    assert " changed=0 " in done.stdout
+        assert sentence in said(done), said(done)
+    assert done.returncode != 0 and " changed=0 " in done.stdout
 
 
 def test_the_guard_for_a_kernel_without_nftables(root, neighbour):
