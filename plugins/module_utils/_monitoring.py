@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,14 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 UNITS = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 # What is silent while one of these explains it.
 CAUSES = "HostDown|DockerDown|PostgresDown|RedisDown|NginxDown|BackendDown|EdgeServesNothing"
+# What is wrong with the whole site bears the name of no host. It hangs on each part: what its only host can suffer.
+SITE = "SiteDown|LatencyHigh|ErrorBudget.*"
+PARTS = {
+    "nginx": "HostDown|NginxDown|EdgeServesNothing",
+    "backend": "HostDown|DockerDown|BackendDown",
+    "postgres": "HostDown|DockerDown|PostgresDown",
+    "redis": "HostDown|DockerDown|RedisDown",
+}
 # What follows from them is known later, by the collector or by a health check: at the end it must not be told of on its own.
 OUTLASTS = "90s"
 
@@ -185,8 +194,49 @@ def secret_url_problems(where: str, url: Any) -> list[str]:
     return []
 
 
-def alertmanager(receivers: Sequence[Mapping[str, Any]], smtp: Mapping[str, Any], heartbeat: str) -> dict[str, Any]:
-    """Alertmanager's configuration; every secret stands in a file of its own (:func:`secret_files`)."""
+def only_hosts(jobs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Parts of the site (``PARTS``) that one host alone has -> that host."""
+    hosts: dict[str, set[str]] = {}
+    for job in jobs:
+        for labels in (target["labels"] for target in job["targets"]):
+            hosts.setdefault(str(labels.get("service", job["name"])), set()).add(labels["instance"])
+    return {part: min(hosts[part]) for part in PARTS if len(hosts.get(part, ())) == 1}
+
+
+def inhibit_rules(jobs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is held back while something else explains it: on the same host, and what hangs on the only host of a part.
+
+    Where a part of the site has two hosts, the fall of one of them explains nothing: the other should have served.
+    """
+    rules: list[dict[str, Any]] = [
+        {"source_matchers": ['alertname="HostDown"'], "target_matchers": ['alertname!~"HostDown|Watchdog"'], "equal": ["instance"]},
+        {"source_matchers": ['alertname="DockerDown"'], "target_matchers": ['alertname=~"PostgresDown|RedisDown|BackendDown"'], "equal": ["instance"]},
+        {"source_matchers": [f'alertname=~"{CAUSES}"'], "target_matchers": ['symptom="yes"'], "equal": ["instance"]},
+    ]  # fmt: skip
+    for part, host in only_hosts(jobs).items():
+        cause = [f'alertname=~"{PARTS[part]}"', f"instance={json.dumps(host)}"]
+        rules.append({"source_matchers": cause, "target_matchers": [f'alertname=~"{SITE}"']})
+        if part in (
+            "postgres",
+            "redis",
+        ):  # a backend is no healthier than its database, wherever it runs; it has a colour, that has none
+            unwell = ['alertname=~"ContainerUnhealthy|ContainerRestarting"', 'colour!=""']
+            rules.append({"source_matchers": cause, "target_matchers": unwell})
+    return [
+        *rules,
+        {"source_matchers": ['alertname="SiteDown"'], "target_matchers": ['alertname=~"ErrorBudget.*|LatencyHigh"']},
+        {"source_matchers": ['alertname="ErrorBudgetFastBurn"'], "target_matchers": ['alertname="ErrorBudgetSlowBurn"']},
+        {"source_matchers": ['alertname="DiskFull"'], "target_matchers": ['alertname=~"DiskAlmostFull|DiskFullIn24h"'], "equal": ["instance", "mountpoint"]},
+    ]  # fmt: skip
+
+
+def alertmanager(
+    receivers: Sequence[Mapping[str, Any]], smtp: Mapping[str, Any], heartbeat: str, jobs: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Alertmanager's configuration; every secret stands in a file of its own (:func:`secret_files`).
+
+    :param jobs: as :func:`scrape_jobs` makes them; they tell on which hosts the site hangs.
+    """
     config: dict[str, Any] = {"global": {"resolve_timeout": "5m"}}
     if smtp.get("host"):
         config["global"].update(smtp_smarthost=smtp["host"], smtp_from=smtp["from"], smtp_require_tls=bool(smtp.get("tls", True)))
@@ -226,13 +276,7 @@ def alertmanager(receivers: Sequence[Mapping[str, Any]], smtp: Mapping[str, Any]
         "repeat_interval": "4h",
         "routes": routes,
     }
-    config["inhibit_rules"] = [
-        {"source_matchers": ['alertname=~"HostDown|DockerDown"'], "target_matchers": ['alertname!~"HostDown|DockerDown|Watchdog"'], "equal": ["instance"]},
-        {"source_matchers": [f'alertname=~"{CAUSES}"'], "target_matchers": ['symptom="yes"']},
-        {"source_matchers": ['alertname="SiteDown"'], "target_matchers": ['alertname=~"ErrorBudget.*|LatencyHigh"']},
-        {"source_matchers": ['alertname="ErrorBudgetFastBurn"'], "target_matchers": ['alertname="ErrorBudgetSlowBurn"']},
-        {"source_matchers": ['alertname="DiskFull"'], "target_matchers": ['alertname=~"DiskAlmostFull|DiskFullIn24h"'], "equal": ["instance", "mountpoint"]},
-    ]  # fmt: skip
+    config["inhibit_rules"] = inhibit_rules(jobs)
     config["receivers"] = told
     return config
 

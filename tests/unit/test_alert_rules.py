@@ -13,6 +13,7 @@ import pytest
 import yaml
 from alert_cases import CASES, IDLE
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _monitoring
+from inhibition import held_back
 from promtool import PROMTOOL
 
 ROOT = Path(__file__).parent.parent.parent
@@ -138,6 +139,95 @@ def test_promtool_takes_the_rules(tmp_path: Path) -> None:
 def test_alerts_fire_when_they_should_and_stop(tmp_path: Path) -> None:
     done = run({name: [promtool_case(name, case)] for name, case in CASES.items() if name != "Watchdog"}, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def job(name: str, *hosts: str, **labels: str) -> dict[str, Any]:
+    """A job as monitoring_jobs has it."""
+    return {"name": name, "targets": [{"address": f"{host}:1", "labels": {"instance": host, **labels}} for host in hosts]}
+
+
+def alert(name: str, host: str = "a") -> dict[str, str]:
+    """An alert with the labels that promtool saw, of another host."""
+    [rule] = [rule for rule in alerts() if rule["alert"] == name]
+    labels = {"alertname": name, **rule["labels"], **CASES[name]["fires"][0]}
+    return {**labels, **({"instance": host} if labels.get("instance") == "a" else {})}
+
+
+def silent(jobs: list[dict[str, Any]], *firing: dict[str, str]) -> set[tuple[str, str]]:
+    """Which of these alerts nobody hears of: name and host."""
+    rules = _monitoring.alertmanager([], {}, "", jobs)["inhibit_rules"]
+    return {(one["alertname"], one.get("instance", "")) for one in held_back(rules, firing)}
+
+
+# b has one more backend, c watches.
+ONE_OF_EACH = [
+    job("node", "a", "b", "c"),
+    job("postgres", "a"),
+    job("redis", "a"),
+    job("nginx", "a"),
+    job("shop", "a", service="backend"),
+]
+TWO_OF_EACH = [job("node", "a", "b", "c"), job("shop", "a", "b", service="backend")]
+TWO_OF_EACH += [job(name, "a", "b") for name in ("postgres", "redis", "nginx")]
+SITE = {"SiteDown", "LatencyHigh", "ErrorBudgetFastBurn", "ErrorBudgetSlowBurn"}
+NAMES = sorted(set(CASES) - {"Watchdog"})
+
+
+@pytest.mark.parametrize("jobs", [ONE_OF_EACH, TWO_OF_EACH])
+def test_a_dead_host_holds_back_its_own_alerts_alone(jobs: list[dict[str, Any]]) -> None:
+    """Everything fires on two hosts at once; the dead one, which nothing depends on, is the third."""
+    calm = [alert(name, host) for name in NAMES for host in ("a", "b") if name not in _monitoring.CAUSES.split("|")]
+    calm = [
+        one for one in calm if one["alertname"] not in {"SiteDown", "ErrorBudgetFastBurn", "DiskFull"}
+    ]  # those explain others
+    assert silent(jobs, alert("HostDown", "c"), *calm) == set()
+    own = silent(
+        jobs,
+        alert("HostDown", "c"),
+        *calm,
+        alert("DiskAlmostFull", "c"),
+        alert("SystemdUnitFailed", "c"),
+        alert("DockerDown", "c"),
+    )
+    assert own == {("DiskAlmostFull", "c"), ("SystemdUnitFailed", "c"), ("DockerDown", "c")}
+    assert len(calm) > 80
+
+
+@pytest.mark.parametrize("cause", sorted(_monitoring.CAUSES.split("|")))
+def test_the_site_hangs_on_the_only_host_of_a_part(cause: str) -> None:
+    hosts = [(name, "a" if "instance" in alert(name) else "") for name in sorted(SITE - {"SiteDown"})] + [
+        ("SiteDown", "https://shop.test/")
+    ]
+    consequences = [alert(name) for name in sorted(SITE)]
+    explained = set(hosts)
+    assert silent(ONE_OF_EACH, alert(cause, "a"), *consequences) >= explained
+    # Of two hosts, one explains nothing: what is left should have served. Among themselves the consequences go on explaining one another.
+    among = silent(TWO_OF_EACH, *consequences)
+    assert ("SiteDown", "https://shop.test/") not in among
+    assert silent(TWO_OF_EACH, alert(cause, "a"), *consequences) == among
+    assert silent(ONE_OF_EACH, alert(cause, "c"), *consequences) == among
+
+
+def test_a_cause_holds_back_what_follows_on_its_host() -> None:
+    for cause in ("PostgresDown", "RedisDown", "NginxDown", "BackendDown", "EdgeServesNothing", "DockerDown"):
+        both = [alert(name, host) for name in ("ContainerDown", "TargetDown", "SystemdUnitFailed") for host in ("a", "b")]
+        assert {host for _name, host in silent(TWO_OF_EACH, alert(cause, "a"), *both)} == {"a"}, cause
+    down = [alert(name) for name in ("PostgresDown", "RedisDown", "BackendDown", "NginxDown", "DiskFull")]
+    assert {name for name, _host in silent(TWO_OF_EACH, alert("DockerDown"), *down)} == {
+        "PostgresDown",
+        "RedisDown",
+        "BackendDown",
+    }
+
+
+def test_a_backend_hangs_on_the_only_database() -> None:
+    """Its health is the database's, wherever it runs; the health of another database is not."""
+    backend = {**alert("ContainerUnhealthy", "b"), "container": "shop-backend-blue", "service": "backend", "colour": "blue"}
+    redis = alert("ContainerUnhealthy", "b")
+    for cause in ("PostgresDown", "RedisDown", "HostDown"):
+        assert silent(ONE_OF_EACH, alert(cause, "a"), backend, redis) == {("ContainerUnhealthy", "b")}, cause
+        assert silent(ONE_OF_EACH, alert(cause, "a"), redis) == set(), cause
+        assert silent(ONE_OF_EACH, alert(cause, "c"), backend) == set(), cause
 
 
 @needs_promtool
