@@ -20,6 +20,7 @@ class FilterModule:
             "needed_images": _record.needed_images,
             "new_record": _record.new_record,
             "release_decision": _blue_green.decide,
+            "release_name_problems": _release.release_name_problems,
             "release_status": _blue_green.status,
             "release_summary": _blue_green.summary,
             "log_option_problems": _release.log_option_problems,

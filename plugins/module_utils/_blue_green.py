@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _record
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _record, _release
 
 PHASES = ("prepare", "migrate", "start", "switch", "commit")
 
@@ -23,7 +23,7 @@ def decide(
     hosts: Mapping[str, Mapping[str, Any]],
     record_host: str,
     app_hosts: Sequence[str] = (),
-    wanted: str = "",
+    wanted: Any = "",
     intent: str = "site",
     colours: Sequence[str] = ("blue", "green"),
     differs: bool = False,
@@ -35,7 +35,7 @@ def decide(
     :param hosts: host -> what ``blue_green_info`` found there.
     :param record_host: the host whose record and lock count.
     :param app_hosts: the hosts that run the application's containers.
-    :param wanted: the release that is asked for; for ``rollback`` empty means the newest good one before this.
+    :param wanted: the release that is asked for, as the variable has it; for ``rollback`` empty means the newest good one before this.
     :param intent: ``site`` (the record wins over `wanted`), ``deploy`` or ``rollback``.
     :param differs: whether the containers that serve differ from what the inventory describes.
     :param force: go past a freeze, a bad mark (rollback), a release that was replaced, and release even if nothing differs.
@@ -49,6 +49,8 @@ def decide(
     """
     main = hosts[record_host]
     record, notes, problems = _record.found_record(hosts, record_host)
+    problems += _release.release_name_problems(wanted, "release" if intent == "rollback" else "app_release")
+    wanted = str(wanted or "")
     run = run_verdict(main.get("run"), float(main.get("now", 0)), owner_alive)
     if run["state"] == "held":
         problems.append(run["why"])

@@ -25,7 +25,8 @@ def answer_problem(status: int, body: Any, release_key: str = "", release: str =
     if release_key:
         told = body.get(release_key) if isinstance(body, Mapping) else None
         if told != release:
-            return f"{release_key} is {told!r}, not {release!r}"
+            advice = "" if told is None or isinstance(told, str) else ": no string. Let the application write it in quotes"
+            return f"{release_key} is {told!r}, not {release!r}{advice}"
     return ""
 
 

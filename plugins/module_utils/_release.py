@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,6 +29,26 @@ def reference(image: str, release: str) -> str:
     """
     last = image.rsplit("/", 1)[-1]
     return image if ":" in last or "@" in last else f"{image}:{release}"
+
+
+def release_name_problems(release: Any, variable: str = "app_release") -> list[str]:
+    """Refuse a release that was written without quotes and read as something else: 1.10 has become 1.1, and that is another one.
+
+    :param release: as the variable has it; None and an empty string are for others to judge.
+    """
+    if release is None or isinstance(release, str):
+        return []
+    kind = "no string"
+    if isinstance(release, bool):
+        kind = "a truth value and no string"
+    elif isinstance(release, (int, float)):
+        kind = "a number and no string"
+    elif isinstance(release, datetime.date):
+        kind = "a date and no string"
+    return [
+        f"{variable}: {release} is {kind}, so what was written may have been another release (1.10 is read as 1.1)."
+        f' Quote it: {variable}: "…" in a file, -e {variable}=… or -e \'{{"{variable}": "…"}}\' on the command line.'
+    ]
 
 
 def image_record(inspected: Mapping[str, Any], wanted: str, label: str = "") -> dict[str, Any]:

@@ -114,8 +114,12 @@ class Releases:
             return line
 
     def record(self) -> dict[str, Any] | None:
-        """The record; None when there is none. ValueError: it cannot be read."""
-        return _without_schema(_statefile.read(self.record_file))
+        """The record; None when there is none. ValueError: it cannot be read, or names a release that is no string."""
+        record = _without_schema(_statefile.read(self.record_file))
+        for entry in [record, *record.get("history", [])] if record else []:
+            if not isinstance(entry.get("release", ""), str):
+                raise ValueError(f"{self.record_file}: release {entry['release']!r} is no string.")
+        return record
 
     def _readable_record(self) -> dict[str, Any]:
         try:

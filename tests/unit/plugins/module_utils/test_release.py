@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from itertools import zip_longest
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _release
+import yaml
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _release
 
 COLOURS = ("blue", "green")
 SERVICE: dict[str, Any] = {"image": "registry.test/app/backend", "port": 8080, "publish": {"blue": 1, "green": 2}}
@@ -315,3 +318,54 @@ def test_options_that_an_older_docker_does_not_know(option: str, driver: str, en
     problems = _release.log_option_problems({option: "5s"}, driver, engine)
     assert len(problems) == bool(needs) and needs in "".join(problems)
     assert not needs or problems[0].startswith(f"app_log_options.{option}: needs ")
+
+
+# What is written unquoted, how it is read, and what it has become.
+UNQUOTED = [
+    ("1.10", yaml.safe_load, "1.1 is a number"),
+    ("1.10", json.loads, "1.1 is a number"),
+    ("1.0e+3", yaml.safe_load, "1000.0 is a number"),
+    ("1e3", json.loads, "1000.0 is a number"),
+    ("20261129", yaml.safe_load, "20261129 is a number"),
+    ("010", yaml.safe_load, "8 is a number"),
+    ("0x1f", yaml.safe_load, "31 is a number"),
+    ("1:30", yaml.safe_load, "90 is a number"),
+    ("2026-01-02", yaml.safe_load, "2026-01-02 is a date"),
+    ("2026-01-02 03:04:05", yaml.safe_load, "2026-01-02 03:04:05 is a date"),
+    ("on", yaml.safe_load, "True is a truth value"),
+    ("[v1]", yaml.safe_load, "['v1'] is no string"),
+]
+
+
+@pytest.mark.parametrize(("written", "reader", "became"), UNQUOTED)
+def test_a_release_that_is_no_string_is_refused(written: str, reader: Any, became: str) -> None:
+    [problem] = _release.release_name_problems(reader(written), "app_release")
+    assert problem.startswith(f"app_release: {became}") and "uote it" in problem
+    [problem] = _release.release_name_problems(reader(written), "release")
+    assert problem.startswith("release: ")
+
+
+@pytest.mark.parametrize("name", ["1.10", "1e3", "010", "2026-01-02", "v1.0.0", "", None])
+def test_a_string_is_a_release_and_nothing_is_somebody_else_s_to_report(name: Any) -> None:
+    assert _release.release_name_problems(name) == []
+
+
+def test_a_date_stays_what_it_is() -> None:
+    assert isinstance(yaml.safe_load("2026-01-02"), datetime.date)  # or the case above proves nothing
+
+
+@pytest.mark.parametrize(("intent", "variable"), [("site", "app_release"), ("deploy", "app_release"), ("rollback", "release")])
+def test_a_release_that_is_no_string_is_never_gone_for(intent: str, variable: str) -> None:
+    """As a word it would name another one, even one that is known: 1.10 has become 1.1."""
+    record = {"release": "1.2", "colour": "blue", "since": "then", "services": {}, "history": [{"release": "1.1"}], "bad": {}}
+    hosts = {"one": {"record": record, "run": {}, "freeze": {}, "containers": [], "edge": {}, "now": 0}}
+
+    def said(wanted: Any) -> list[str]:
+        return [
+            problem
+            for problem in _blue_green.decide(hosts, "one", wanted=wanted, intent=intent)["problems"]
+            if "Quote it" in problem
+        ]
+
+    assert [problem[: len(variable) + 17] for problem in said(1.1)] == [f"{variable}: 1.1 is a number"]
+    assert said("1.1") == []

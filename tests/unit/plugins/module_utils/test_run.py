@@ -132,6 +132,20 @@ def test_a_run_that_cannot_be_read_is_nobodys_and_can_be_taken_over(releases: _r
         begin(releases, instead_of="unreadable")
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"release": 1.1, "colour": "blue"},
+        {"release": "1.10", "colour": "blue", "history": [{"release": 1.1}]},
+        {"release": None, "colour": "blue"},
+    ],
+)
+def test_a_record_whose_release_is_no_string_is_not_believed(releases: _run.Releases, record: dict[str, Any]) -> None:
+    _statefile.write(releases.record_file, {"schema": 1, **record})
+    with pytest.raises(ValueError, match=r"release\.json: .* is no string"):
+        releases.record()
+
+
 def _begin(folder: Path, start: Any, results: Any) -> None:
     start.wait()
     try:
