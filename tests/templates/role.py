@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a role's tasks say, and what its variables become, without a host."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, generate_ansible_template_vars, trust_as_template
+from inventory import inventory
+from render import ROLES
+
+GROUPS = ("app", "backup", "cache", "db", "edge", "logging", "monitoring")
+NAMES = sorted(path.name for path in ROLES.iterdir())
+
+
+def tasks(listed: Any) -> Iterator[dict[str, Any]]:
+    """Every task of a file, those inside blocks too, in order."""
+    for task in listed or []:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part))
+
+
+def role_tasks(role: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every task of a role with the name of its file."""
+    for file in sorted((ROLES / role / "tasks").glob("*.yml")):
+        for task in tasks(yaml.safe_load(file.read_text())):
+            yield file.name, task
+
+
+def arguments(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The parameters of a task's module."""
+    yield from (value for key, value in task.items() if "." in key and isinstance(value, dict))
+
+
+def options(role: str) -> dict[str, Any]:
+    """What the role's argument specification says."""
+    specs: dict[str, Any] = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    return specs["main"]["options"]
+
+
+@functools.cache
+def base(role: str) -> tuple[DataLoader, dict[str, Any]]:
+    """What the role's tasks read in production on a host of every group."""
+    path = ROLES / role / "defaults/main.yml"
+    loader = DataLoader()
+    loader.set_basedir(str(ROLES / role))
+    values: dict[str, Any] = generate_ansible_template_vars(path.name, fullpath=str(path))
+    values |= {"inventory_hostname": "server", "ansible_check_mode": False, "role_path": str(ROLES / role)}
+    for file in (path, ROLES / role / "vars/main.yml"):
+        values |= loader.load_from_file(str(file), trusted_as_template=True)
+    values |= loader.load(trust_as_template(json.dumps(inventory("prod", GROUPS))))
+    for _file, task in role_tasks(role):
+        values |= loader.load(trust_as_template(json.dumps(task.get("vars") or {})))
+    return loader, values
+
+
+def engine(role: str, **changes: Any) -> Templar:
+    """A template engine for the role's own texts, with some variables changed."""
+    loader, values = base(role)
+    return Templar(loader).copy_with_new_env(available_variables={**values, **changes})
+
+
+def template(templar: Templar, text: Any) -> Any:
+    """What a parameter becomes; "?" where only a run knows."""
+    try:
+        return templar.template(trust_as_template(text))
+    except AnsibleError:
+        return "?"
