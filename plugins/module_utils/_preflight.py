@@ -12,6 +12,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 # Values that stand in examples and must never reach a server that others use.
@@ -21,6 +22,10 @@ PLACEHOLDER = re.compile(
 )
 
 MIN_SECRET_LENGTH = 16
+
+# What the filter ``bool`` knows; and with it what an argument specification takes as well.
+PLAIN_BOOLEANS = frozenset({"yes", "on", "true", "1", "no", "off", "false", "0"})
+BOOLEANS = PLAIN_BOOLEANS | {"y", "t", "n", "f"}
 
 
 def host_problems(
@@ -75,6 +80,34 @@ def secret_problems(secrets: Mapping[str, Any], needed: Iterable[str], strict: b
             )
         elif strict and len(value) < MIN_SECRET_LENGTH:
             problems.append(f"{where}: is shorter than {MIN_SECRET_LENGTH} characters. openssl rand -hex 32 makes a good one.")
+    return problems
+
+
+def cast_problems(options: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any]) -> list[str]:
+    """Refuse what an argument specification takes for a boolean or a number, and the filters ``bool`` and ``int`` or a text do not.
+
+    YAML has no boolean ``y``, ``-e name=t`` is a string: the specification reads true, the filter false. 080 and 1e3 are numbers there,
+    and stand as they are in a configuration.
+
+    :param options: of an argument specification; ``values`` name -> value. What is none at all is the specification's to report.
+    """
+    problems = []
+    for name, value in values.items():
+        kind, text = options.get(name, {}).get("type"), str(value)
+        if (
+            kind == "bool"
+            and not isinstance(value, int)
+            and text.strip().lower() in BOOLEANS
+            and text.lower() not in PLAIN_BOOLEANS
+        ):
+            problems.append(f"{name}: {value!r} is read as true by some and as false by others. Write true or false.")
+        if kind == "int" and not re.fullmatch("-?(0|[1-9][0-9]*)", text):
+            try:
+                number = Decimal(text) if not isinstance(value, bool) else Decimal(value)
+            except InvalidOperation:
+                continue
+            if number == number.to_integral_value():
+                problems.append(f"{name}: {value!r} is no number in plain digits. Write {int(number)}.")
     return problems
 
 

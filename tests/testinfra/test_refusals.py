@@ -73,8 +73,10 @@ CASES = {
             "docker_min_memory_mb": 10_000_000,
             "app_release": 1.10,
             "site_domains": "{{ no_such_variable }}",
+            "certbot_staging": "y",
         },
         [
+            ["certbot_staging: 'y'", "Write true or false"],
             ["app_start_timeout", "int"],
             ["app_secrets", "dict"],
             ["docker_min_memory_mb", "larger server"],
