@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
@@ -15,9 +16,10 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_drill impo
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import dump
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import (
     BAD_INPUT,
+    NOT_CHECKED,
     UPLOAD_FAILED,
-    VERIFY_FAILED,
     BackupError,
+    Damaged,
 )
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_remote import Remote
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_restorer import Restorer
@@ -153,32 +155,47 @@ class Engine(Restorer):
     def verify(self, name: str = "latest", identity: str = "", wait: float = 0, level: str = "decode") -> dict[str, Any]:
         """Compare every byte of a set with what it says of itself, and decode it if it can be read here; `all` for all sets.
 
-        :raises BackupError: something is wrong; it is written down.
+        :raises BackupError: something is wrong. With VERIFY_FAILED it is a set, and written down; else this host could not tell.
         """
         with self._alone("a check", wait):
             chosen = self.sets.all() if name == "all" else [self.sets.find(name)]
-            problems = []
+            wrong: list[BackupError] = []
             for found in chosen:
                 self.tell(f"verify {found.id}", 0)
-                at = "checksum"
                 try:
-                    self.sets.check_bytes(found)
-                    self.sets.note_check(found, "checksum", "")
+                    with self._checking(found, "checksum"):
+                        self.sets.check_bytes(found)
+                        self.sets.note_check(found, "checksum", "")
                     if level != "checksum" and (identity or not found.manifest["recipients"]):
-                        at = "decode"
-                        decode(self.config, found, identity)
-                        self.sets.note_check(self.sets.find(found.id), "decode", "")
+                        with self._checking(found, "decode"):
+                            decode(self.config, found, identity)
+                            self.sets.note_check(self.sets.find(found.id), "decode", "")
                 except BackupError as error:
-                    problems.append(str(error))
-                    if not found.problem:
-                        self.sets.note_check(self.sets.find(found.id), at, str(error))
+                    wrong.append(error)
         self._metrics()
-        if problems:
-            raise BackupError(" ".join(problems), VERIFY_FAILED)
+        if wrong:
+            first = next((error for error in wrong if isinstance(error, Damaged)), wrong[0])
+            raise BackupError(" ".join(map(str, wrong)), first.code)
         return {
             "changed": False,
             "sets": [entry.summary() for entry in self.sets.all() if entry.id in {each.id for each in chosen}],
         }
+
+    @contextlib.contextmanager
+    def _checking(self, found: Set, level: str) -> Iterator[None]:
+        """Write down a verdict on a set that the body comes to; whatever else stops it is not about the set.
+
+        :raises Damaged: the verdict. BackupError: NOT_CHECKED, unless the input was bad.
+        """
+        try:
+            yield
+        except Damaged as error:
+            if not found.problem:
+                self.sets.note_check(self.sets.find(found.id), level, str(error))
+            raise
+        except (BackupError, OSError) as error:
+            code = BAD_INPUT if isinstance(error, BackupError) and error.code == BAD_INPUT else NOT_CHECKED
+            raise BackupError(f"{found.id} could not be checked: {error}", code) from error
 
     def drill(self, name: str = "latest", identity: str = "", wait: float = 0) -> dict[str, Any]:
         """Restore a set into a throw-away server and compare; how long it took is how long a restore takes.
@@ -196,16 +213,13 @@ class Engine(Restorer):
         with self._alone("a drill", wait):
             found = self.sets.find(name)
             try:
-                self.sets.check_bytes(found)
-                with self._work() as work:
-                    seconds = restore_elsewhere(self.config, found, work, identity, self.tell)
-            except BackupError as error:
-                if not found.problem and error.code == VERIFY_FAILED:
-                    self.sets.note_check(found, "drill", str(error))
+                with self._checking(found, "drill"):
+                    self.sets.check_bytes(found)
+                    with self._work() as work:
+                        seconds = restore_elsewhere(self.config, found, work, identity, self.tell)
+                    noted = self.sets.note_check(found, "drill", "", {"seconds": seconds})
+            finally:
                 self._metrics()
-                raise
-            noted = self.sets.note_check(found, "drill", "", {"seconds": seconds})
-        self._metrics()
         return {"changed": True, "set": noted.summary(), "seconds": seconds}
 
     # --- what there is -------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan impor
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import configuration
 
 EPILOG = """exit codes: 0 done, 1 unexpected, 2 bad input, 3 another one is at work, 4 the dump failed, 5 a check failed, 6 the set is good but
-not copied everywhere, 7 the restore failed and the live data was not touched, 8 the restore failed and everything is as it was before"""
+not copied everywhere, 7 the restore failed and the live data was not touched, 8 the restore failed and everything is as it was before,
+9 this host could not make a check, which says nothing of the set"""
 
 
 def parser(program: str) -> argparse.ArgumentParser:

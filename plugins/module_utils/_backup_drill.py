@@ -18,7 +18,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_res
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import Judge, Tell
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import VERIFY_FAILED, BackupError, Config
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import NOT_CHECKED, VERIFY_FAILED, BackupError, Config
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Set
 
 NAME = "drill"  # of the database in the throw-away server
@@ -61,7 +61,7 @@ class StreamJudge(Judge):
 def restore_elsewhere(config: Config, found: Set, work: Path, identity: str, tell: Tell) -> float:
     """Restore a set into a throw-away server and compare; the seconds that it took.
 
-    :raises BackupError: it cannot be restored, or is not what the manifest says.
+    :raises Damaged: it cannot be restored, or is not what the manifest says. BackupError: this host cannot tell.
     """
     began = time.monotonic()
     tell("unpack", 0)
@@ -85,7 +85,7 @@ def image(config: Config, manifest: Mapping[str, Any]) -> str:
         about = programs.sql(sql.SERVER)[0]
     if about["version_num"] // 10000 != theirs["version_num"] // 10000:
         raise BackupError(
-            f"the image {theirs['image']} of PostgreSQL {theirs['version']} is not on this host: docker pull it.", VERIFY_FAILED
+            f"the image {theirs['image']} of PostgreSQL {theirs['version']} is not on this host: docker pull it.", NOT_CHECKED
         )
     return str(server["image_id"])
 
@@ -93,7 +93,7 @@ def image(config: Config, manifest: Mapping[str, Any]) -> str:
 def decode(config: Config, found: Set, identity: str) -> None:
     """Read every artefact of a set to its end, as a restore would.
 
-    :raises BackupError: one of them cannot be read.
+    :raises Damaged: one of them cannot be read. BackupError: this host cannot tell.
     """
     with postgres.client(config, {"image_id": image(config, found.manifest), "container_id": "", "port": "5432"}) as programs:
         for entry in found.manifest["artefacts"]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Callable
 
 # Exit codes of the command, and of the failures that the modules report.
-OK, UNEXPECTED, BAD_INPUT, LOCKED, DUMP_FAILED, VERIFY_FAILED, UPLOAD_FAILED, RESTORE_FAILED, RESTORE_UNDONE = range(9)
+(OK, UNEXPECTED, BAD_INPUT, LOCKED, DUMP_FAILED, VERIFY_FAILED, UPLOAD_FAILED, RESTORE_FAILED, RESTORE_UNDONE,
+ NOT_CHECKED) = range(10)  # fmt: skip
 
 ID = re.compile(r"(\d{8}T\d{6})Z-[0-9a-f]{6}")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -31,6 +32,44 @@ class BackupError(Exception):
     def __init__(self, message: str, code: int = UNEXPECTED) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Damaged(BackupError):
+    """A verdict on a set: its bytes are not those that were written, a decoder cannot read them, or they do not become what was dumped.
+
+    Nothing else counts against a set: whatever else stops a check is about the host that it runs on.
+    """
+
+
+# What ends a program though the bytes that it was given are sound, as programs say it under LC_ALL=C: the C library, Docker,
+# PostgreSQL's libpq and server, a throw-away server that lacks what ours has, and age with somebody else's key.
+_HOST = re.compile(
+    r"No space left|not enough memory|[Cc]annot allocate memory|[Oo]ut of memory|Too many open files|Disk quota|Input/output error|"
+    r"Permission denied|Read-only file system|Docker daemon|response from daemon|OCI runtime|out of shared memory|"
+    r"connection to server|server closed the connection|terminating connection|the database system is|could not (extend|access) file|"
+    r"could not (open extension control file|connect to server)|tablespace .* does not exist|shared_preload_libraries|"
+    r"no identity matched|malformed secret key|unknown identity"
+)
+
+
+def blame(code: int, said: str) -> str:
+    """Whom it is about that a program failed: the `set` whose bytes it was given, or the `host`; empty: others ended before it did.
+
+    :param code: its exit code, or minus the signal that ended it; ``said`` what it wrote to its standard error.
+    """
+    if code in (-13, 128 + 13) or "Broken pipe" in said:
+        return ""
+    # 125 to 127 are Docker's own; above 128 a signal ended the program in its container.
+    return "host" if code < 0 or code >= 125 or _HOST.search(said) else "set"
+
+
+def failure(message: str, code: int, ended: Iterable[tuple[int, str]]) -> BackupError:
+    """What the failure of programs that belong together is: :class:`Damaged` when one of them gave a verdict and nothing on this host failed.
+
+    :param ended: exit code and words of each that failed.
+    """
+    blamed = {blame(*each) for each in ended}
+    return (Damaged if "set" in blamed and "host" not in blamed else BackupError)(message, code)
 
 
 @dataclass(frozen=True)
@@ -213,7 +252,8 @@ def retention(
 
     Whatever the history: the newest verified set stays, as many verified ones as ``min_keep`` (if there are so many), those
     that somebody wants kept, those that are not yet where they must be, and all of the future. Without a verified set of the last
-    ``stale_hours`` nothing is removed at all: a failing backup must not eat the good ones.
+    ``stale_hours`` nothing is removed at all: a failing backup must not eat the good ones. A set whose last check was not good counts
+    for no other one, and goes when it would have gone had the check been good, no sooner: its copies elsewhere may be sound.
 
     :raises BackupError: the policy would keep nothing.
     """
@@ -232,6 +272,23 @@ def retention(
             reasons[entry.id].append("not off-site yet")
         if not entry.verified and (not good or entry.at >= good[0].at):
             reasons[entry.id].append("nothing verified since")
+    for name, why in _by_rules(good, policy, min_keep).items():
+        reasons[name] += why
+    for entry in ordered:
+        if not entry.verified and entry.at <= now:
+            alike = sorted([*good, entry], key=lambda each: (each.at, each.id), reverse=True)
+            why = _by_rules(alike, policy, min_keep)[entry.id]
+            reasons[entry.id] += [f"{', '.join(why)} if its last check had been good"] if why else []
+    if not good or now - good[0].at > stale_hours * 3600:
+        note = f"No verified set is younger than {stale_hours:g} hours: nothing is removed."
+        return Plan({entry.id: reasons[entry.id] or ["nothing newer is good"] for entry in ordered}, [], note)
+    keep = {name: why for name, why in reasons.items() if why}
+    return Plan(keep, [name for name in reasons if name not in keep])
+
+
+def _by_rules(good: Sequence[Entry], policy: Mapping[str, int], min_keep: int) -> dict[str, list[str]]:
+    """Why each of these sets stays, all of them verified and the newest first."""
+    reasons: dict[str, list[str]] = {entry.id: [] for entry in good}
     for entry in good[:min_keep]:
         reasons[entry.id].append("newest verified" if entry is good[0] else f"one of the last {min_keep} verified")
     for rule, bucket in BUCKETS.items():
@@ -244,11 +301,7 @@ def retention(
     for entry in good:
         if good[0].at - entry.at <= policy.get("keep_within_days", 0) * 86400 and policy.get("keep_within_days"):
             reasons[entry.id].append(f"within {policy['keep_within_days']} days")
-    if not good or now - good[0].at > stale_hours * 3600:
-        note = f"No verified set is younger than {stale_hours:g} hours: nothing is removed."
-        return Plan({entry.id: reasons[entry.id] or ["nothing newer is good"] for entry in ordered}, [], note)
-    keep = {name: why for name, why in reasons.items() if why}
-    return Plan(keep, [name for name in reasons if name not in keep])
+    return reasons
 
 
 # --- a run ----------------------------------------------------------------------------------------------

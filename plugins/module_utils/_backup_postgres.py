@@ -29,6 +29,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan impor
     LOCKED,
     BackupError,
     Config,
+    failure,
 )
 
 LABEL = "kasaneha.deploy.backup"
@@ -140,7 +141,7 @@ class Programs:
     def run(self, *argv: str, database: str = "postgres", code: int = DUMP_FAILED, deadline: float | None = None) -> str:
         """Run a program to its end; what it printed.
 
-        :raises BackupError: it failed, with the given exit code.
+        :raises BackupError: it failed, with the given exit code. Damaged: what it was given cannot be read.
         """
         process = self.start(*argv, database=database)
         try:
@@ -150,7 +151,8 @@ class Programs:
             process.wait()
             raise BackupError(f"{argv[0]} was not done within {deadline:g} s.", code) from error
         if process.returncode:
-            raise BackupError(f"{argv[0]}: {words(process)}", code)
+            said = words(process)
+            raise failure(f"{argv[0]}: {said}", code, [(process.returncode, said)])
         return out.decode(errors="replace")
 
     def sql(self, text: str, database: str = "postgres", code: int = DUMP_FAILED) -> list[Any]:

@@ -22,7 +22,13 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _probe, _statefile
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import HIDDEN, Tell
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, RESTORE_FAILED, BackupError, Config
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import (
+    BAD_INPUT,
+    RESTORE_FAILED,
+    BackupError,
+    Config,
+    Damaged,
+)
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Set
 
 JOURNAL = ".restore.json"
@@ -41,7 +47,7 @@ def unpack(found: Set, work: Path, identity: str, code: int = RESTORE_FAILED) ->
     processes = stream.opened(found.path / entry["name"], identity)
     out, _none = processes[-1].communicate()
     stream.check(processes, code=code)
-    return out.decode()
+    return out.decode(errors="surrogateescape")
 
 
 def into(
@@ -89,7 +95,7 @@ def into(
         stream.end([analyse, flush])
     wrong = manifests.differences(expected, found)
     if wrong:
-        raise BackupError(f"the restored database is not what was dumped: {'; '.join(wrong[:10])}", code)
+        raise Damaged(f"the restored database is not what was dumped: {'; '.join(wrong[:10])}", code)
 
 
 @contextlib.contextmanager

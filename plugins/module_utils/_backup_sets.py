@@ -9,6 +9,7 @@ found out later: checks, copies elsewhere, whether somebody wants it kept. Every
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -25,10 +26,19 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_man
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _statefile
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_file import digest
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, LOCKED, VERIFY_FAILED, BackupError
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import (
+    BAD_INPUT,
+    LOCKED,
+    NOT_CHECKED,
+    VERIFY_FAILED,
+    BackupError,
+    Damaged,
+)
 
 MARKER = ".backup-root"
 PARTIAL, WORK, GONE = ".partial-", ".work-", ".gone-"
+# A file of a set that is missing, is something else, or that the disk does not give back.
+GONE_BAD = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO, errno.EBADMSG, errno.EUCLEAN)
 
 
 def configuration(path: str, **changes: Any) -> plan.Config:
@@ -261,10 +271,10 @@ class Sets:
     def check_bytes(self, found: Set) -> None:
         """Compare every byte with what the set says of itself.
 
-        :raises BackupError: they differ, or something is missing.
+        :raises Damaged: they differ, or something is missing. BackupError: they cannot be read now.
         """
         if found.problem:
-            raise BackupError(f"{found.id}: {found.problem}", VERIFY_FAILED)
+            raise Damaged(f"{found.id}: {found.problem}", VERIFY_FAILED)
         try:
             lines = (found.path / "SHA256SUMS").read_text().splitlines()
             sums = {line[66:]: line[:64] for line in lines}
@@ -272,14 +282,17 @@ class Sets:
             if not {*expected, "manifest.json", "RESTORE.txt"} <= sums.keys() or any(
                 sums[name] != value for name, value in expected.items()
             ):
-                raise BackupError(f"{found.id}: SHA256SUMS and manifest.json do not say the same.", VERIFY_FAILED)
+                raise Damaged(f"{found.id}: SHA256SUMS and manifest.json do not say the same.", VERIFY_FAILED)
             for name, value in sums.items():
                 if not manifests.ARTEFACT.fullmatch(name.lower()):
-                    raise BackupError(f"{found.id}: SHA256SUMS names a file {name!r}.", VERIFY_FAILED)
+                    raise Damaged(f"{found.id}: SHA256SUMS names a file {name!r}.", VERIFY_FAILED)
                 if digest(found.path / name) != value:
-                    raise BackupError(f"{found.id}: {name} is not what was written.", VERIFY_FAILED)
+                    raise Damaged(f"{found.id}: {name} is not what was written.", VERIFY_FAILED)
         except OSError as error:
-            raise BackupError(f"{found.id}: {error.filename}: {error.strerror}", VERIFY_FAILED) from error
+            message = f"{found.id}: {error.filename}: {error.strerror}"
+            if error.errno in GONE_BAD:
+                raise Damaged(message, VERIFY_FAILED) from error
+            raise BackupError(message, NOT_CHECKED) from error
 
     def remove(self, found: Set) -> None:
         """Remove a set: first it stops being one, then its own files go; what is not its own stays."""

@@ -25,6 +25,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan impor
     DUMP_FAILED,
     VERIFY_FAILED,
     BackupError,
+    failure,
 )
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_postgres import Process
 
@@ -61,18 +62,19 @@ def argv(process: Process) -> list[str]:
 def check(processes: Sequence[Process], good: Sequence[int] = (0,), code: int = DUMP_FAILED) -> None:
     """Wait for all; every one of them must have done its work.
 
-    :raises BackupError: some did not; the message is what each of these said.
+    :raises BackupError: some did not; the message is what each of these said. Damaged: what they were given cannot be read.
     """
-    wrong = []
+    wrong, ended = [], []
     for process in processes:
         result = process.wait()
         if result not in good:
             program = next(
                 (word for word in argv(process) if word in ("pg_dump", "pg_restore", "psql", "vacuumdb")), argv(process)[0]
             )
-            wrong.append(f"{program}: {postgres.words(process) if result >= 0 else f'killed by signal {-result}'}")
+            ended.append((result, postgres.words(process)))
+            wrong.append(f"{program}: {ended[-1][1] if result >= 0 else f'killed by signal {-result}'}")
     if wrong:
-        raise BackupError("; ".join(wrong), code)
+        raise failure("; ".join(wrong), code, ended)
 
 
 def end(processes: Sequence[Process]) -> None:
@@ -193,7 +195,7 @@ def store(
     os.close(source)
     processes = [*sources, pack, *(process for decoder in decoders for process in decoder.processes)]
     plain = 0
-    failure: list[OSError] = []
+    broken: list[OSError] = []
     lock: Process | None = None
     writer: threading.Thread | None = None
     target = File(path.with_name(path.name + (".zst.age" if recipients else ".zst")))
@@ -201,7 +203,7 @@ def store(
         if recipients:
             lock = start(["age", "--encrypt", *(word for key in recipients for word in ("--recipient", key))], subprocess.PIPE)
             processes.append(lock)
-            writer = threading.Thread(target=_copy, args=(lock, target, failure))
+            writer = threading.Thread(target=_copy, args=(lock, target, broken))
             writer.start()
         sink = lock.stdin if lock else target
         for chunk in iter(lambda: os.read(pack.stdout.fileno(), CHUNK), b""):
@@ -217,14 +219,14 @@ def store(
         if writer:
             writer.join()
             target.close()
-        if failure:
-            raise failure[0]
+        if broken:
+            raise broken[0]
     except OSError as error:
         gone = _ended(processes)
         end(processes)
         if writer:
             writer.join()
-        cause = failure[0] if failure else error
+        cause = broken[0] if broken else error
         if not isinstance(cause, BrokenPipeError):
             raise BackupError(f"{path}: {cause.strerror} after {target.bytes} bytes.", DUMP_FAILED) from error
         check(gone)  # whoever went first says why

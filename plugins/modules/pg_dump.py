@@ -85,7 +85,7 @@ code:
   description: >-
     Why it failed, as the exit code of the command on the server; V(2) bad input, V(3) another one is at work, V(4) the dump failed,
     V(5) a check failed, V(6) the set is good but not copied everywhere, V(7) the restore failed and the live data was not touched,
-    V(8) the restore failed and everything is as it was before.
+    V(8) the restore failed and everything is as it was before, V(9) this host could not make a check, which says nothing of the set.
   returned: failure
   type: int
 """

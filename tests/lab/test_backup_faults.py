@@ -271,6 +271,9 @@ def test_a_full_disk_fails_cleanly_and_removes_nothing(shop: Shop, good: str) ->
             failure = shop.run("run", code=4)
             assert str(small) in failure["msg"] and ("bytes are free" in failure["msg"] or "No space left" in failure["msg"])
             assert shop.ids() == [first["id"]] and shop.left() == []
+            # Nor is there room to unpack a set: nothing that a check finds out of it is about the set.
+            assert "No space left on device" in shop.run("drill", code=9)["msg"]
+            assert shop.run("list")["sets"][0]["verified"] and shop.left() == []
             filler.unlink()
         # The check of room is a guess; the real thing must fail as cleanly.
         (shop.set(first["id"]) / "keep").touch()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import calendar
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,6 +140,17 @@ def test_the_floor_counts_verified_sets_only() -> None:
     assert "nothing verified since" in decided.keep[bad[0].id]
 
 
+def test_a_set_that_could_not_be_proven_again_stays_as_long_as_it_would_have() -> None:
+    seven = sets(*(f"2026-11-{day} 02:00" for day in range(17, 24)), verified=False)
+    policy, now = {"keep_last": 7}, at("2026-11-24 03:00")
+    decided = plan.retention([*seven, *sets("2026-11-24 02:00")], now, policy, min_keep=1)
+    assert decided.remove == []
+    assert decided.keep[seven[0].id] == ["last if its last check had been good"]
+    # The negative control: once seven good ones are newer, it goes as any other.
+    newer = sets(*(f"2026-11-24 0{hour}:30" for hour in range(7)))
+    assert set(plan.retention([*seven, *newer], at("2026-11-24 07:00"), policy, min_keep=1).remove) == {each.id for each in seven}
+
+
 def test_ninety_days_of_failures_remove_nothing() -> None:
     good = sets("2026-08-01 02:00", "2026-08-02 02:00", "2026-08-03 02:00", "2026-08-04 02:00", "2026-08-05 02:00")
     decided = plan.retention(good, at("2026-11-05 02:00"), {"keep_last": 1}, min_keep=1)
@@ -195,6 +207,10 @@ def broken(entries: list[Entry], now: float, policy: dict[str, int], min_keep: i
         wrong.append("what must stay goes")
     if decided.remove and now - good[-1].at > 48 * HOUR:
         wrong.append("something goes though nothing is fresh")
+    for entry in (known[name] for name in decided.remove if not known[name].verified):
+        proven = [replace(entry, verified=True), *(other for other in good if other is not entry)]
+        if entry.id not in plan.retention(proven, now, policy, min_keep).remove:
+            wrong.append("a set goes because its last check was not good")
     after = [known[name] for name in decided.keep]
     if plan.retention(after, now, policy, min_keep).remove:
         wrong.append("a second pruning removes more")
