@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Make one set: the database, its rows counted in the same snapshot, roles, files, and what they say of themselves."""
+"""Make one set: the database, its rows counted in the dump itself, roles, files, and what they say of themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_pos
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, DUMP_FAILED, BackupError, Config
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_rows import Rows
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import PARTIAL, Set, Sets, iso
 
 Tell = Callable[[str, int], None]  # a phase, and bytes so far
@@ -95,43 +95,36 @@ def collect(
             raise BackupError(f"user: {config.user} is no superuser; a backup would lack what it may not see.", BAD_INPUT)
         if not database:
             postgres.claim(session)
-        light = postgres.facts(session, rows=False)
+        facts: dict[str, Any] = session.one(sql.DATABASE)
         good = [manifests.size(entry.manifest) for entry in known or [] if entry.verified]
         room = os.statvfs(partial)
         problem = plan.room_problem(
-            config.root, room.f_bavail * room.f_frsize, (good or [0])[0], light["size_bytes"], config.reserve_mb << 20
+            config.root, room.f_bavail * room.f_frsize, (good or [0])[0], facts["size_bytes"], config.reserve_mb << 20
         )
         if problem:
             raise BackupError(problem, DUMP_FAILED)
-        snapshot = session.one(sql.SNAPSHOT)
         roles = manifests.roles_sql(session.ask(sql.ROLES))
-        decoder = (
-            judge.decoder(light, roles)
-            if judge
-            else stream.container_decoder(programs, "decode", "pg_restore", "--file=/dev/null")
-        )
+        counted = Rows()
+        # Decoded in full, and written out as far as there is something to count: rows, sequences, large objects.
+        decoders = [
+            stream.container_decoder(programs, "toc", "pg_restore", "--list", optional=True),
+            stream.container_decoder(programs, "decode", "pg_restore", "--section=data", "--file=-", take=counted.feed),
+            *([judge.decoder(facts, roles)] if judge else []),
+        ]
+        before = postgres.moment(session)
         tell("dump", 0)
-        counted: dict[str, Any] = {}
-        counting = threading.Thread(target=_count, args=(session, counted))
-        counting.start()
-        try:
-            entry = _database(config, programs, name, snapshot["id"], partial / "database.dump", tell, decoder)
-        except BaseException as error:
-            early = counted.get("failure")  # a session that ended took the snapshot with it
-            session.process.kill()  # nobody waits for counts any more
-            if early:
-                raise early from error
-            raise
-        finally:
-            counting.join()
-        if "failure" in counted:
-            raise counted["failure"]
-        facts = counted["facts"]
+        entry = _database(config, programs, name, partial / "database.dump", tell, decoders)
+        after = postgres.moment(session)
         seconds["database"] = entry.pop("seconds")
         toc = contents((programs.runtime / "toc.out").read_text(errors="replace"))
-        missing = len(manifests.rows({"database": facts})) - toc["table_data"]
-        if missing > 0:
-            raise BackupError(f"the dump lacks the data of {missing} tables.", DUMP_FAILED)
+        if counted.problem or (len(counted.tables), len(counted.sequences)) != (toc["table_data"], toc["sequences"]):
+            problem = counted.problem or f"{len(counted.tables)} tables and {len(counted.sequences)} sequences"
+            raise BackupError(f"what the dump holds could not be counted: {problem}; its contents are {toc}.", DUMP_FAILED)
+        inside, lacking, odd = manifests.dumped(before, after, counted.tables, counted.sequences)
+        if lacking:
+            raise BackupError(f"the dump lacks the data of {len(lacking)} tables: {', '.join(lacking[:10])}.", DUMP_FAILED)
+        facts.update(inside, large_objects=counted.large_objects)
+        warnings += odd
         if toc["pg_dump"].split(".")[0] != about["version"].split(".")[0]:
             raise BackupError(f"pg_dump is of version {toc['pg_dump']}, the server of {about['version']}.", DUMP_FAILED)
         if judge:
@@ -164,7 +157,6 @@ def collect(
             "zstd": _version("zstd"),
             **({"age": _version("age")} if config.recipients else {}),
         },
-        "snapshot": snapshot,
         "database": facts,
         "toc": {"entries": toc["entries"], "table_data": toc["table_data"]},
         "recipients": list(config.recipients),
@@ -173,21 +165,13 @@ def collect(
     }
 
 
-def _count(session: postgres.Session, counted: dict[str, Any]) -> None:
-    try:
-        counted["facts"] = postgres.facts(session)
-    except BackupError as error:
-        counted["failure"] = error
-
-
 def _database(
-    config: Config, programs: postgres.Programs, name: str, snapshot: str, path: Path, tell: Tell, judge: stream.Decoder
+    config: Config, programs: postgres.Programs, name: str, path: Path, tell: Tell, decoders: list[stream.Decoder]
 ) -> dict[str, Any]:
     """The dump itself. It passes through a FIFO: nothing that is to be encrypted ever lies on the disk as it is."""
     pipe = stream.fifo(programs.runtime, "dump")
-    decoders = [stream.container_decoder(programs, "toc", "pg_restore", "--list", optional=True), judge]
     writer = programs.start("pg_dump", "--format=custom", "--compress=0", "--no-sync", "--lock-wait-timeout=60000",
-                            f"--snapshot={snapshot}", f"--file={postgres.SHARED}/dump", database=name)  # fmt: skip
+                            f"--file={postgres.SHARED}/dump", database=name)  # fmt: skip
     source = stream.read_end(pipe, writer)
     return stream.store(source, [writer], path, config.recipients, config.level, decoders, lambda done: tell("dump", done))
 
@@ -195,7 +179,9 @@ def _database(
 def _text(config: Config, runtime: Path, text: str, path: Path) -> dict[str, Any]:
     """A small artefact. It lies in memory on its way."""
     plain = runtime / path.name
-    with os.fdopen(os.open(plain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with os.fdopen(
+        os.open(plain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         file.write(text)
     entry = stream.store(os.open(plain, os.O_RDONLY), [], path, config.recipients, config.level)
     plain.unlink()
@@ -228,11 +214,13 @@ def files_archive(config: Config, files: Mapping[str, Any], path: Path, warnings
 def contents(listing: str) -> dict[str, Any]:
     """What ``pg_restore --list`` says of an archive."""
     version = re.search(r"Dumped by pg_dump version: (\S+)", listing)
-    entries = re.findall(r"^\d+; \d+ \d+ (.+)$", listing, re.M)
+    entries = re.findall(r"^\d+; (\d+) \d+ (.+)$", listing, re.M)
     if not version or not entries and "TOC Entries" not in listing:
         raise BackupError("pg_restore does not list the dump.", DUMP_FAILED)
-    data = sum(entry.startswith("TABLE DATA ") for entry in entries)
-    return {"entries": len(entries), "table_data": data, "pg_dump": version[1]}
+    # Data is in no catalogue; a table of a schema DATA is in one.
+    data = [entry for catalogue, entry in entries if catalogue == "0"]
+    kinds = {key: sum(entry.startswith(f"{key} ") for entry in data) for key in ("TABLE DATA", "SEQUENCE SET")}
+    return {"entries": len(entries), "table_data": kinds["TABLE DATA"], "sequences": kinds["SEQUENCE SET"], "pg_dump": version[1]}
 
 
 def guard(config: Config, manifest: dict[str, Any], known: list[Set]) -> None:

@@ -47,7 +47,7 @@ def size(manifest: Mapping[str, Any]) -> int:
 
 
 def rows(manifest: Mapping[str, Any]) -> dict[str, int]:
-    """Quoted name of each table -> its rows in the dump's snapshot."""
+    """Quoted name of each table -> its rows in the dump."""
     return {qualified(table): table["rows"] for table in manifest["database"]["tables"] if table["kind"] == "r"}
 
 
@@ -59,13 +59,14 @@ def qualified(entry: Mapping[str, Any]) -> str:
 def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """How a restored database differs from what was dumped; empty: it does not.
 
-    Both are the ``database`` part of a manifest. Sequences are no part of a snapshot: the dump holds a value at least as far on as
-    the one that the manifest saw. Materialised views are computed anew by a restore, so only that they are filled counts.
+    Both are the ``database`` part of a manifest. A sequence must not be behind the value that the dump sets; sets of older versions,
+    which have no ``dumped``, hold another one, of which nothing follows. Materialised views are computed again by a restore, so only
+    that they are filled counts.
     """
     wrong = []
     for kind, what in (("r", "table"), ("m", "materialised view")):
-        before = {qualified(entry): entry["rows"] for entry in expected["tables"] if entry["kind"] == kind}
-        after = {qualified(entry): entry["rows"] for entry in found["tables"] if entry["kind"] == kind}
+        before = {qualified(entry): entry.get("rows") for entry in expected["tables"] if entry["kind"] == kind}
+        after = {qualified(entry): entry.get("rows") for entry in found["tables"] if entry["kind"] == kind}
         wrong += [f"{what} {name} is missing" for name in sorted(set(before) - set(after))]
         wrong += [f"{what} {name} is not in the manifest" for name in sorted(set(after) - set(before))]
         if kind == "r":
@@ -76,8 +77,10 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[s
         now = values.get(qualified(entry))
         if now is None:
             wrong.append(f"sequence {qualified(entry)} is missing")
-        elif not entry["cycle"] and (now["value"] - entry["value"]) * (1 if entry["increment"] > 0 else -1) < 0:
-            wrong.append(f"sequence {qualified(entry)} is at {now['value']}, before {entry['value']}")
+        elif (
+            "dumped" in entry and not now["cycle"] and (now["value"] - entry["dumped"]) * (1 if now["increment"] > 0 else -1) < 0
+        ):
+            wrong.append(f"sequence {qualified(entry)} is at {now['value']}, before {entry['dumped']}")
     if expected["large_objects"] != found["large_objects"]:
         wrong.append(f"{found['large_objects']} large objects, not {expected['large_objects']}")
     missing = {entry["name"] for entry in expected["extensions"]} - {entry["name"] for entry in found["extensions"]}
@@ -85,6 +88,50 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[s
     new = sorted(set(found["invalid"]) - set(expected["invalid"]))
     wrong += [f"{name} is invalid" for name in new]
     return wrong
+
+
+def dumped(before: Mapping[str, Any], after: Mapping[str, Any], tables: Mapping[tuple[str, str], int],
+           sequences: Mapping[tuple[str, str], int]) -> tuple[dict[str, Any], list[str], list[str]]:  # fmt: skip
+    """What a dump holds, in the words of a manifest; the tables whose rows it lacks; and what is odd about its sequences.
+
+    :param before: what there was in the database when the dump began; ``after`` when it had ended. What was made, dropped or renamed
+        meanwhile may be in the dump or not.
+    :param tables: schema and name -> rows in the dump; ``sequences`` -> the value that it sets.
+    """
+    members = {_key(entry) for moment in (before, after) for entry in moment["members"]}  # those of an extension are its own
+    steady = [entry for entry in before["tables"] if entry in after["tables"]]
+    lacking = [qualified(entry) for entry in steady if entry["kind"] == "r" and _key(entry) not in tables]
+    known = {entry["name"] for entry in after["extensions"]}
+    facts = {
+        "tables": [
+            *({"schema": name[0], "name": name[1], "kind": "r", "rows": tables[name]} for name in sorted(set(tables) - members)),
+            *({"schema": entry["schema"], "name": entry["name"], "kind": "m"} for entry in steady if entry["kind"] == "m"),
+        ],
+        "sequences": [
+            {"schema": name[0], "name": name[1], "dumped": sequences[name]} for name in sorted(set(sequences) - members)
+        ],
+        "extensions": [entry for entry in before["extensions"] if entry["name"] in known],
+        "invalid": sorted({*before["invalid"], *after["invalid"]}),
+    }
+    odd = []
+    later = {_key(entry): entry for entry in after["sequences"]}
+    for entry in before["sequences"]:
+        value, now = sequences.get(_key(entry)), later.get(_key(entry))
+        if value is None or now is None or entry["cycle"] or now["cycle"]:
+            continue
+        way = 1 if entry["increment"] > 0 else -1
+        # One that was set back meanwhile has been anywhere.
+        if (now["value"] - entry["value"]) * way >= 0 and not 0 <= (value - entry["value"]) * way <= (
+            now["value"] - entry["value"]
+        ) * way:
+            odd.append(
+                f"sequence {qualified(entry)} is at {value} in the dump, and was at {entry['value']} before and {now['value']} after it"
+            )
+    return facts, lacking, odd
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[str, str]:
+    return entry["schema"], entry["name"]
 
 
 # --- SQL that a set needs to be whole again ---------------------------------------------------------------

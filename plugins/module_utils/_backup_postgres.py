@@ -18,7 +18,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,17 +54,45 @@ class Process(subprocess.Popen[bytes]):
         super().__init__(argv, stdin=stdin, stdout=stdout, stderr=self.said, **options)
 
 
+# By systemd or a person, by a terminal that was closed, by Ctrl-C.
+ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Meet whatever asks to end with a handler during the body; what is ignored, as under nohup, stays so."""
+    asked = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in asked}
+    try:
+        yield
+    finally:
+        for number, usual in before.items():
+            signal.signal(number, usual)
+
+
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Asked to end during the body, do so after it: what it makes must be known to the one who puts it away."""
     asked: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
     try:
-        yield
+        with _handled(lambda number, _frame: asked.append(number)):
+            yield
     finally:
-        signal.signal(signal.SIGTERM, before)
         if asked:
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(asked[0])
+
+
+@contextlib.contextmanager
+def put_away() -> Iterator[None]:
+    """Asked to end during the body, leave it by SystemExit: everything is put away on the way out, and told. Once is enough."""
+
+    def end(number: int, _frame: object) -> None:
+        for other in ENDS:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    with _handled(end):
+        yield
 
 
 @contextlib.contextmanager
@@ -187,6 +215,7 @@ class Session:
 
     def __init__(self, process: Process, code: int) -> None:
         self.process, self.code = process, code
+        self._first = _backup_sql.ENCODING
 
     def ask(self, text: str) -> list[Any]:
         """Send SQL; the lines that it returns up to its end, each one JSON.
@@ -194,17 +223,18 @@ class Session:
         :raises BackupError: it failed, or the session ended.
         """
         end = f"-- {secrets.token_hex(8)}"
-        sent = True
+        sent, first, self._first = True, self._first, ""
         try:
-            self.process.stdin.write(f"{text}\n;\n\\echo '{end}'\n".encode())
+            self.process.stdin.write(f"{first}{text}\n;\n\\echo '{end}'\n".encode(errors="surrogateescape"))
             self.process.stdin.flush()
         except BrokenPipeError:
             sent = False
         rows: list[Any] = []
         for line in iter(self.process.stdout.readline, b"") if sent else ():
-            if line.decode().strip() == end:
+            said = line.decode(errors="surrogateescape")
+            if said.strip() == end:
                 return rows
-            rows.append(json.loads(line))
+            rows.append(json.loads(said))
         self.process.wait()
         raise BackupError(f"PostgreSQL: {words(self.process) or 'the session ended'}", self.code)
 
@@ -346,12 +376,22 @@ def claim(session: Session, seconds: float = 3) -> None:
         time.sleep(0.2)  # asked again: waiting in the server would end in an error, and the session with it
 
 
-def facts(session: Session, rows: bool = True) -> dict[str, Any]:
-    """The ``database`` part of a manifest, as this session sees it; without rows only what takes no time."""
-    database: dict[str, Any] = session.one(_backup_sql.DATABASE)
-    if not rows:
-        return database
-    database["tables"] = session.ask(_backup_sql.TABLES)
-    database["sequences"] = session.ask(_backup_sql.SEQUENCES)
-    database.update(session.one(_backup_sql.REST))
-    return database
+def facts(session: Session) -> dict[str, Any]:
+    """The ``database`` part of a manifest, of a database that nobody else uses yet: every row in it is counted."""
+    found = session.one(_backup_sql.CATALOG)
+    views = [{key: entry[key] for key in ("schema", "name", "kind")} for entry in found["tables"] if entry["kind"] == "m"]
+    return {
+        **session.one(_backup_sql.DATABASE),
+        "tables": [*session.ask(_backup_sql.COUNTS), *views],
+        "sequences": session.ask(_backup_sql.SEQUENCES),
+        "large_objects": session.one(_backup_sql.LARGE_OBJECTS),
+        "extensions": found["extensions"],
+        "invalid": found["invalid"],
+    }
+
+
+def moment(session: Session) -> dict[str, Any]:
+    """What there is in a database that others use, and where its sequences are; no table is touched."""
+    found: dict[str, Any] = session.one(_backup_sql.CATALOG)
+    found["sequences"] = session.ask(_backup_sql.SEQUENCES_NOW)
+    return found

@@ -9,7 +9,13 @@ from __future__ import annotations
 QUIET = """
 SET statement_timeout = 0; SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = 0; SET row_security = off;
 SET search_path = pg_catalog; SET log_min_duration_statement = -1;
-SELECT to_json(set_config(name, '1s', false)) FROM pg_settings WHERE name = 'client_connection_check_interval'
+SELECT to_json(set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '1s' ELSE '0' END, false))
+FROM pg_settings WHERE name IN ('client_connection_check_interval', 'idle_session_timeout', 'transaction_timeout')
+"""
+
+# At the beginning of each session. Where PostgreSQL cannot convert, names come as the bytes that they are.
+ENCODING = """SELECT set_config('client_encoding',
+  CASE WHEN getdatabaseencoding() IN ('SQL_ASCII', 'MULE_INTERNAL') THEN getdatabaseencoding() ELSE 'UTF8' END, false) \\gset
 """
 
 SERVER = """
@@ -36,18 +42,30 @@ SELECT json_build_object('name', d.datname, 'oid', d.oid::bigint, 'size_bytes', 
 FROM pg_database d WHERE d.datname = current_database()
 """
 
-SNAPSHOT = """
-BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-SELECT json_build_object('id', pg_export_snapshot(), 'lsn', CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn()::text END)
+# Catalogues alone: nobody who changes a table waits for this, and this for nobody. Everything whose rows a dump holds: no parents of
+# partitions (their leaves are counted).
+CATALOG = """
+WITH mine AS (
+  SELECT c.oid, n.nspname, c.relname, c.relkind, EXISTS (
+      SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') AS member
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE (c.relkind IN ('r', 'S') OR (c.relkind = 'm' AND c.relispopulated)) AND c.relpersistence <> 't'
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+)
+SELECT json_build_object(
+  'tables', coalesce((SELECT json_agg(json_build_object('oid', oid::bigint, 'schema', nspname, 'name', relname, 'kind', relkind)
+    ORDER BY nspname, relname) FROM mine WHERE NOT member AND relkind <> 'S'), '[]'),
+  'members', coalesce((SELECT json_agg(json_build_object('schema', nspname, 'name', relname)) FROM mine WHERE member), '[]'),
+  'extensions', coalesce((SELECT json_agg(json_build_object('name', extname, 'version', extversion) ORDER BY extname) FROM pg_extension), '[]'),
+  'invalid', coalesce((SELECT json_agg(i.indexrelid::regclass::text) FROM pg_index i WHERE NOT i.indisvalid), '[]'))
 """
 
-# Everything whose rows a dump holds: no parents of partitions (their leaves are counted), no members of extensions.
-TABLES = """
-SELECT format('SELECT json_build_object(''schema'', %L::text, ''name'', %L::text, ''kind'', %L::text, ''rows'', count(*)) FROM ONLY %I.%I',
-  n.nspname, c.relname, c.relkind, n.nspname, c.relname)
+# The rows of every table, in a database that is nobody's yet: elsewhere this would hold up who changes one, and be held up by him.
+COUNTS = """
+SELECT format('SELECT json_build_object(''schema'', %L::text, ''name'', %L::text, ''kind'', ''r'', ''rows'', count(*)) FROM ONLY %I.%I',
+  n.nspname, c.relname, n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE (c.relkind = 'r' OR (c.relkind = 'm' AND c.relispopulated)) AND c.relpersistence <> 't'
-  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 ORDER BY n.nspname, c.relname
 \\gexec
@@ -63,11 +81,16 @@ ORDER BY n.nspname, c.relname
 \\gexec
 """
 
-REST = """
-SELECT json_build_object('large_objects', (SELECT count(*) FROM pg_largeobject_metadata),
-  'extensions', coalesce((SELECT json_agg(json_build_object('name', extname, 'version', extversion) ORDER BY extname) FROM pg_extension), '[]'),
-  'invalid', coalesce((SELECT json_agg(i.indexrelid::regclass::text) FROM pg_index i WHERE NOT i.indisvalid), '[]'))
+# Each in a transaction of its own, and those left out that somebody is changing: a backup neither waits for these nor fails.
+SEQUENCES_NOW = f"""
+\\set ON_ERROR_STOP 0
+SET lock_timeout = '100ms';
+{SEQUENCES}
+SET lock_timeout = '60s';
+\\set ON_ERROR_STOP 1
 """
+
+LARGE_OBJECTS = "SELECT to_json(count(*)) FROM pg_largeobject_metadata"
 
 # Roles that the database cannot do without: owners, the granted, those with settings in it, and whatever these are members of.
 ROLES = """

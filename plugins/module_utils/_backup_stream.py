@@ -130,9 +130,10 @@ def write_end(path: Path, reader: Process, seconds: float = 60) -> int:
 class Decoder:
     """Reads what the compressor wrote, and lets somebody judge it: pg_restore in a container, tar on this host."""
 
-    def __init__(self, processes: Sequence[Process], optional: bool = False) -> None:
+    def __init__(self, processes: Sequence[Process], optional: bool = False, reader: Reader | None = None) -> None:
         self.processes = list(processes)  # the first one is zstd
         self.optional = optional  # it may stop reading when it has seen enough
+        self.reader = reader  # takes what the judge writes; it ends with the judge
 
     def write(self, chunk: bytes) -> None:
         """Give it compressed bytes."""
@@ -147,20 +148,65 @@ class Decoder:
         with contextlib.suppress(BrokenPipeError):
             self.processes[0].stdin.close()
 
+    def join(self) -> None:
+        """Wait until all that the judge wrote was taken."""
+        if self.reader:
+            self.reader.join()
+
+    def taken(self) -> None:
+        """Make sure that it was, once :meth:`join` has returned.
+
+        :raises Exception: whatever whoever takes it has raised.
+        """
+        if self.reader and self.reader.failure:
+            raise self.reader.failure
+
 
 def container_decoder(
-    programs: postgres.Programs, name: str, *command: str, database: str = "postgres", optional: bool = False
-) -> Decoder:
-    """A decoder whose judge is a program of the container, reading its standard input; it prints to ``<name>.out``."""
+    programs: postgres.Programs, name: str, *command: str, database: str = "postgres", optional: bool = False,
+    take: Callable[[bytes], object] | None = None,
+) -> Decoder:  # fmt: skip
+    """A decoder whose judge is a program of the container, reading its standard input; it prints to ``<name>.out``.
+
+    :param take: gets what it prints instead, piece by piece, in a thread of its own.
+    """
     path = fifo(programs.runtime, name)
+    printed = fifo(programs.runtime, f"{name}.out") if take else None
     # pg_restore opens a file twice, which a FIFO does not allow: it gets it as its standard input.
     script = f'exec "$@" <{postgres.SHARED}/{name} >{postgres.SHARED}/{name}.out'
     judge = programs.start("sh", "-c", script, "sh", *command, stdout=subprocess.DEVNULL, database=database)
     target = write_end(path, judge)
     try:
-        return Decoder([start(["zstd", "-q", "-dc"], subprocess.PIPE, target), judge], optional)
+        unpack = start(["zstd", "-q", "-dc"], subprocess.PIPE, target)
     finally:
         os.close(target)
+    return Decoder([unpack, judge], optional, Reader(printed, judge, take) if take and printed else None)
+
+
+class Reader(threading.Thread):
+    """Takes what a program writes to a FIFO, until it has ended."""
+
+    def __init__(self, path: Path, writer: Process, take: Callable[[bytes], object]) -> None:
+        super().__init__()
+        self.path, self.writer, self.take = path, writer, take
+        self.failure: Exception | None = None  # of whoever takes it; the rest is read all the same, for the writer's sake
+        self.start()
+
+    def run(self) -> None:
+        """In its own thread."""
+        source = read_end(self.path, self.writer)
+        try:
+            for chunk in iter(lambda: os.read(source, CHUNK), b""):
+                if not self.failure:
+                    self._give(chunk)
+        finally:
+            os.close(source)
+
+    def _give(self, chunk: bytes) -> None:
+        try:
+            self.take(chunk)
+        except Exception as error:  # noqa: BLE001 - a thread's own would be nobody's; this one is raised where it is waited for
+            self.failure = error
 
 
 def tar_decoder() -> Decoder:
@@ -238,11 +284,14 @@ def store(
         raise
     finally:
         target.abandon()
+        for decoder in decoders:
+            decoder.join()
     check(sources, good)
     check([pack, *([lock] if lock else [])])
     for decoder in decoders:
         # One that had seen enough made its zstd write to nobody.
         check(decoder.processes[1:] if decoder.optional else decoder.processes, code=VERIFY_FAILED)
+        decoder.taken()
     if plain < 1:
         raise BackupError(f"{path.name}: nothing was written.", DUMP_FAILED)
     if recipients:

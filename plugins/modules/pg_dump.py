@@ -12,7 +12,7 @@ version_added: 0.1.0
 short_description: Back up a PostgreSQL database and its files into a proven set
 description:
   - Makes a set of a database dump, its roles and properties, the application's files and a manifest with the rows of every table in the
-    dump's own snapshot. It appears by one rename, after everything in it was decoded again and is on the disk.
+    dump itself. It appears by one rename, after everything in it was decoded again and is on the disk.
   - Copies it to the remotes of the configuration and removes what retention does not keep; nothing is removed if anything failed.
 options:
   app:

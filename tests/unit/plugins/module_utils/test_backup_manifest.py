@@ -24,9 +24,9 @@ DATABASE: dict[str, Any] = {
     "tables": [
         {"schema": "public", "name": "users", "kind": "r", "rows": 7},
         {"schema": "public", "name": "We ird;--", "kind": "r", "rows": 0},
-        {"schema": "public", "name": "totals", "kind": "m", "rows": 3},
+        {"schema": "public", "name": "totals", "kind": "m"},
     ],
-    "sequences": [{"schema": "public", "name": "users_id_seq", "value": 7, "increment": 1, "cycle": False}],
+    "sequences": [{"schema": "public", "name": "users_id_seq", "value": 7, "dumped": 7, "increment": 1, "cycle": False}],
     "large_objects": 1,
     "extensions": [{"name": "plpgsql", "version": "1.0"}],
     "invalid": [],
@@ -105,12 +105,80 @@ def test_a_difference_is_named(change: dict[str, Any], said: str) -> None:
 
 
 def test_what_may_differ() -> None:
-    on = [{**DATABASE["sequences"][0], "value": 9}]  # sequences are no part of a snapshot
-    computed = [*DATABASE["tables"][:2], {**DATABASE["tables"][2], "rows": 4}]  # a view that was stale
-    assert manifests.differences(DATABASE, changed(sequences=on, tables=computed)) == []
-    down = {**DATABASE["sequences"][0], "increment": -1, "value": -5}
+    on = [{**DATABASE["sequences"][0], "value": 9}]  # a view that was filled again took from it
+    counted = [*DATABASE["tables"][:2], {**DATABASE["tables"][2], "rows": 4}]  # as in sets of older versions
+    assert manifests.differences(DATABASE, changed(sequences=on, tables=counted)) == []
+    around = [{**DATABASE["sequences"][0], "value": 1, "cycle": True}]
+    assert manifests.differences(DATABASE, changed(sequences=around)) == []
+    older = {"schema": "public", "name": "users_id_seq", "value": 347, "increment": 1, "cycle": False}  # read beside the dump
+    assert manifests.differences(changed(sequences=[older]), DATABASE) == []
+    down = {**DATABASE["sequences"][0], "increment": -1, "value": -5, "dumped": -5}
     assert manifests.differences(changed(sequences=[down]), changed(sequences=[{**down, "value": -6}])) == []
     assert manifests.differences(changed(sequences=[down]), changed(sequences=[{**down, "value": -4}]))
+
+
+def moment(**changes: Any) -> dict[str, Any]:
+    """What there was in the database at a moment beside the dump."""
+    users = {"oid": 1, "schema": "public", "name": "users", "kind": "r"}
+    totals = {"oid": 2, "schema": "public", "name": "totals", "kind": "m"}
+    sequence = {"schema": "public", "name": "users_id_seq", "value": 100, "increment": 1, "cycle": False}
+    found = {"tables": [users, totals], "members": [], "extensions": [{"name": "hstore", "version": "1"}], "invalid": [],
+             "sequences": [sequence]}  # fmt: skip
+    return {**copy.deepcopy(found), **changes}
+
+
+USERS, SEQUENCE = ("public", "users"), ("public", "users_id_seq")
+
+
+def test_what_a_dump_holds_is_told_by_itself() -> None:
+    facts, lacking, odd = manifests.dumped(moment(), moment(), {USERS: 7}, {SEQUENCE: 100})
+    assert facts == {
+        "tables": [{"schema": "public", "name": "users", "kind": "r", "rows": 7}, {"schema": "public", "name": "totals", "kind": "m"}],
+        "sequences": [{"schema": "public", "name": "users_id_seq", "dumped": 100}],
+        "extensions": [{"name": "hstore", "version": "1"}],
+        "invalid": [],
+    }  # fmt: skip
+    assert lacking == [] and odd == []
+
+
+def test_what_was_changed_beside_the_dump_may_be_in_it_or_not() -> None:
+    made = {"oid": 9, "schema": "public", "name": "made", "kind": "r"}
+    after = moment(tables=[{**moment()["tables"][0], "oid": 3}, made], extensions=[], invalid=["public.half"])
+    for tables in ({}, {USERS: 7}, {USERS: 7, ("public", "made"): 0}):
+        facts, lacking, odd = manifests.dumped(moment(), after, tables, {})
+        assert [(entry["schema"], entry["name"]) for entry in facts["tables"]] == sorted(tables)
+        assert (facts["extensions"], facts["invalid"], lacking, odd) == ([], ["public.half"], [], [])
+    # The negative control: what was there all the time is in it, or it is no dump of this database.
+    assert manifests.dumped(moment(), moment(), {}, {})[1] == ["public.users"]
+
+
+def test_what_an_extension_keeps_is_its_own() -> None:
+    config = {"schema": "public", "name": "spatial_ref_sys"}
+    facts, lacking, _odd = manifests.dumped(moment(members=[config]), moment(), {USERS: 7, ("public", "spatial_ref_sys"): 3}, {})
+    assert [entry["name"] for entry in facts["tables"]] == ["users", "totals"] and lacking == []
+
+
+@pytest.mark.parametrize(
+    ("increment", "cycle", "before", "value", "after", "odd"),
+    [
+        (1, False, 100, 100, 100, False),
+        (1, False, 100, 150, 200, False),
+        (1, False, 100, 99, 200, True),
+        (1, False, 100, 201, 200, True),
+        (-1, False, -5, -7, -9, False),
+        (-1, False, -5, -4, -9, True),
+        (1, True, 100, 3, 200, False),
+        (1, False, 100, 3, 50, False),  # set back meanwhile, as TRUNCATE … RESTART IDENTITY does
+    ],
+)
+def test_a_sequence_of_the_dump_lies_between_what_was_read_before_and_after_it(
+    increment: int, cycle: bool, before: int, value: int, after: int, odd: bool
+) -> None:
+    entry = {"schema": "public", "name": "users_id_seq", "increment": increment, "cycle": cycle}
+    moments = (moment(sequences=[{**entry, "value": read}]) for read in (before, after))
+    assert bool(manifests.dumped(*moments, {USERS: 1}, {SEQUENCE: value})[2]) == odd
+    # One that somebody was changing was not read.
+    assert manifests.dumped(moment(sequences=[]), moment(), {USERS: 1}, {SEQUENCE: value})[2] == []
 
 
 def test_quoting() -> None:
