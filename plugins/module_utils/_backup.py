@@ -39,22 +39,16 @@ class Engine(Restorer):
         :param drill: restore the dump into a throw-away server while it is made.
         :raises BackupError: it failed; with UPLOAD_FAILED the set is good, but not elsewhere yet.
         """
-        began = time.time()
-        try:
-            with self._alone("a backup", wait):
-                fresh = plan.fresh(self.sets.entries(), time.time(), max_age) if max_age else ""
-                found = self.sets.find(fresh) if fresh else self._dump(reason, keep, drill)
-                copied, failed = self._copy_all()
-                removed: list[str] = []
-                if prune and not fresh and not failed and not found.manifest.get("shrunk"):
-                    removed = self._prune(found.id)
-                result = {"changed": not fresh, "set": self.sets.find(found.id).summary(), "copied": copied, "removed": removed}
-                if failed:
-                    raise BackupError(f"The set {found.id} is good, but not everywhere yet: {' '.join(failed)}", UPLOAD_FAILED)
-        except BackupError as error:
-            self._metrics(error.code, time.time() - began)
-            raise
-        self._metrics(plan.OK, time.time() - began)
+        with self._told(run=True), self._alone("a backup", wait):
+            fresh = plan.fresh(self.sets.entries(), time.time(), max_age) if max_age else ""
+            found = self.sets.find(fresh) if fresh else self._dump(reason, keep, drill)
+            copied, failed = self._copy_all()
+            removed: list[str] = []
+            if prune and not fresh and not failed and not found.manifest.get("shrunk"):
+                removed = self._prune(found.id)
+            result = {"changed": not fresh, "set": self.sets.find(found.id).summary(), "copied": copied, "removed": removed}
+            if failed:
+                raise BackupError(f"The set {found.id} is good, but not everywhere yet: {' '.join(failed)}", UPLOAD_FAILED)
         return result
 
     def _dump(self, reason: str, keep: bool, drill: bool) -> Set:
@@ -119,10 +113,9 @@ class Engine(Restorer):
             self.sets.ready(create=False)
             decided = self.plan()
             return {"changed": bool(decided.remove), "keep": decided.keep, "removed": decided.remove, "note": decided.note}
-        with self._alone("pruning", wait):
+        with self._told(), self._alone("pruning", wait):
             decided = self.plan()
             removed = self._prune()
-        self._metrics()
         return {"changed": bool(removed), "keep": decided.keep, "removed": removed, "note": decided.note}
 
     def _prune(self, new: str = "") -> list[str]:
@@ -157,8 +150,8 @@ class Engine(Restorer):
 
         :raises BackupError: something is wrong. With VERIFY_FAILED it is a set, and written down; else this host could not tell.
         """
-        with self._alone("a check", wait):
-            chosen = self.sets.all() if name == "all" else [self.sets.find(name)]
+        with self._told(), self._alone("a check", wait):
+            chosen = self.sets.all() if name == "all" else [self._latest(name)]
             wrong: list[BackupError] = []
             for found in chosen:
                 self.tell(f"verify {found.id}", 0)
@@ -172,7 +165,6 @@ class Engine(Restorer):
                             self.sets.note_check(self.sets.find(found.id), "decode", "")
                 except BackupError as error:
                     wrong.append(error)
-        self._metrics()
         if wrong:
             first = next((error for error in wrong if isinstance(error, Damaged)), wrong[0])
             raise BackupError(" ".join(map(str, wrong)), first.code)
@@ -210,16 +202,13 @@ class Engine(Restorer):
                 "set": result["set"],
                 "seconds": self.sets.find(result["set"]["id"]).state["verification"][-1]["seconds"],
             }
-        with self._alone("a drill", wait):
-            found = self.sets.find(name)
-            try:
-                with self._checking(found, "drill"):
-                    self.sets.check_bytes(found)
-                    with self._work() as work:
-                        seconds = restore_elsewhere(self.config, found, work, identity, self.tell)
-                    noted = self.sets.note_check(found, "drill", "", {"seconds": seconds})
-            finally:
-                self._metrics()
+        with self._told(), self._alone("a drill", wait):
+            found = self._latest(name)
+            with self._checking(found, "drill"):
+                self.sets.check_bytes(found)
+                with self._work() as work:
+                    seconds = restore_elsewhere(self.config, found, work, identity, self.tell)
+                noted = self.sets.note_check(found, "drill", "", {"seconds": seconds})
         return {"changed": True, "set": noted.summary(), "seconds": seconds}
 
     # --- what there is -------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, VERIFY_FAILED, BackupError
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_postgres import put_away
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import configuration
 
 EPILOG = """exit codes: 0 done, 1 unexpected, 2 bad input, 3 another one is at work, 4 the dump failed, 5 a check failed, 6 the set is good but
@@ -135,15 +135,14 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines) or "nothing"
 
 
-def _end(number: int, _frame: object) -> None:
-    """Asked to end: everything is put away on the way out."""
-    raise SystemExit(128 + number)
-
-
 def main(arguments: Sequence[str] | None = None, program: str = "") -> int:
     """Run the command; its exit code."""
     chosen = parser(program or Path(sys.argv[0]).name).parse_args(arguments)
-    signal.signal(signal.SIGTERM, _end)
+    with put_away():
+        return _main(chosen)
+
+
+def _main(chosen: argparse.Namespace) -> int:
     shown = None
     try:
         engine = Engine(configuration(chosen.config))
@@ -161,7 +160,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "") -> int:
         return code
     if shown:
         shown.clear()
-    sys.stdout.write((json.dumps(result) if chosen.json else table(result)) + "\n")
+    # Names in a database without an encoding may be bytes that are no text.
+    text = json.dumps(result) if chosen.json else table(result).encode(errors="backslashreplace").decode()
+    sys.stdout.write(f"{text}\n")
     for note in engine.notes:
         sys.stderr.write(f"note: {note}\n")
     damaged = chosen.command == "list" and any(entry["problem"] or not entry["verified"] for entry in result["sets"])

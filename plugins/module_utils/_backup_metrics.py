@@ -18,19 +18,35 @@ PREFIX = "kasaneha_backup_"
 DRILL = "kasaneha_restore_test_"
 
 
-def write(path: Path, instance: str, sets: Sequence[Set], remotes: Sequence[str], code: int | None, seconds: float) -> str:
+def write(path: Path, instance: str, sets: Sequence[Set] | None, remotes: Sequence[str], code: int | None, seconds: float) -> str:
     """Replace the textfile; why it could not be, empty when it could.
 
+    :param sets: None: they cannot be read now, and what the file says of them stays.
     :param code: exit code of a backup that has just ended after so many seconds; None: none has, and what the file says of it stays.
     """
+    before = read(path)
+    run: dict[str, float] = {
+        "last_exit_code": code or 0,
+        "last_duration_seconds": seconds,
+        "last_run_timestamp_seconds": time.time(),
+    }
+    values = {PREFIX + name: value for name, value in run.items()} if code is not None else {}
+    told = before if sets is None else {PREFIX + name: before[PREFIX + name] for name in run if PREFIX + name in before}
+    values = {**told, **values, **(of_sets(sets, remotes) if sets is not None else {})}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text(instance, values))
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        return f"metrics: {path} cannot be written: {error.strerror}."
+    return ""
+
+
+def of_sets(sets: Sequence[Set], remotes: Sequence[str]) -> dict[str, float]:
+    """What is told of the sets there are."""
     good = [entry for entry in sets if entry.verified]
     values = {PREFIX + "sets": float(len(good)), PREFIX + "damaged_sets": float(len(sets) - len(good))}
-    run = {"last_exit_code": code, "last_duration_seconds": seconds, "last_run_timestamp_seconds": time.time()}
-    before = read(path)
-    for name, value in run.items():
-        known = value if code is not None else before.get(PREFIX + name)
-        if known is not None:
-            values[PREFIX + name] = known
     if good:
         values[PREFIX + "last_success_timestamp_seconds"] = plan.id_time(good[0].id) or 0
         values[PREFIX + "last_size_bytes"] = manifests.size(good[0].manifest)
@@ -43,14 +59,7 @@ def write(path: Path, instance: str, sets: Sequence[Set], remotes: Sequence[str]
         newest = max(drills, key=lambda check: str(check["at"]))
         values[DRILL + "last_success_timestamp_seconds"] = calendar.timegm(time.strptime(newest["at"], "%Y-%m-%dT%H:%M:%SZ"))
         values[DRILL + "last_duration_seconds"] = newest["seconds"]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text(instance, values))
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        return f"metrics: {path} cannot be written: {error.strerror}."
-    return ""
+    return values
 
 
 def text(instance: str, values: dict[str, float]) -> str:

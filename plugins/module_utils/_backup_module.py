@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BackupError
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_postgres import put_away
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import configuration
 
 
@@ -27,7 +28,8 @@ class BackupModule(AnsibleModule):
     def engine(self) -> Iterator[Engine]:
         """The engine of the application; what it cannot do fails the module."""
         try:
-            yield Engine(configuration(f"/etc/{self.params['app']}/backup.json"))
+            with put_away():
+                yield Engine(configuration(f"/etc/{self.params['app']}/backup.json"))
         except BackupError as error:
             self.fail_json(msg=str(error), code=error.code)
 

@@ -22,8 +22,10 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump impor
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import (
     BAD_INPUT,
     LOCKED,
+    OK,
     RESTORE_FAILED,
     RESTORE_UNDONE,
+    UNEXPECTED,
     BackupError,
     Config,
 )
@@ -50,12 +52,53 @@ class Restorer:
             self._recover()
             yield
 
-    def _metrics(self, code: int | None = None, seconds: float = 0) -> None:
-        if self.config.metrics and code != LOCKED:  # whoever holds the lock tells how that one ends
-            problem = metrics.write(
-                Path(self.config.metrics), self.config.instance, self.sets.all(), self.config.remotes, code, seconds
-            )
-            self.notes += [problem] if problem else []  # no reason to call a backup bad
+    @contextmanager
+    def _told(self, run: bool = False) -> Iterator[None]:
+        """Tell Prometheus how the body ended, however it does: well, with an error that nobody expected, or asked to end by a signal.
+
+        :param run: it is a backup; of anything else only what it leaves is told.
+        """
+        began, code = time.time(), UNEXPECTED
+        try:
+            yield
+            code = OK
+        except BackupError as error:
+            code = error.code
+            raise
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else UNEXPECTED
+            raise
+        finally:
+            if code != LOCKED:  # whoever holds the lock tells how that one ends
+                self._metrics(code if run else None, time.time() - began)
+
+    def _metrics(self, code: int | None, seconds: float) -> None:
+        if not self.config.metrics:
+            return
+        try:
+            known = self.sets.all()
+        except OSError:
+            known = None
+        problem = metrics.write(Path(self.config.metrics), self.config.instance, known, self.config.remotes, code, seconds)
+        self.notes += [problem] if problem else []  # no reason to call a backup bad
+
+    def _latest(self, name: str) -> Set:
+        """A set to look at; told if `latest` is not the newest there is."""
+        found = self.sets.find(name)
+        overlooked = self.sets.overlooked(name)
+        self.notes += [overlooked] if overlooked else []
+        return found
+
+    def _chosen(self, name: str) -> Set:
+        """A set to restore.
+
+        :raises BackupError: as `latest` it would be an older one than the newest there is, and what was written since would be lost.
+        """
+        found = self.sets.find(name)
+        overlooked = self.sets.overlooked(name)
+        if overlooked:
+            raise BackupError(f"{overlooked} Nothing was restored: name the one that you want, such as {found.id}.", BAD_INPUT)
+        return found
 
     def _phase(self, name: str, done: int = 0) -> None:
         """Tell of a phase, and note how long the one before it took."""
@@ -85,8 +128,8 @@ class Restorer:
         :param files: for a dump of the old kind, the archive of files that belongs to it.
         :raises BackupError: RESTORE_FAILED: the live database was not touched; RESTORE_UNDONE: everything is as it was.
         """
-        with self._alone("a restore", wait):
-            found = self._import(name, files) if name.endswith((".sql", ".sql.gz")) else self.sets.find(name)
+        with self._told(), self._alone("a restore", wait):
+            found = self._import(name, files) if name.endswith((".sql", ".sql.gz")) else self._chosen(name)
             self._phase("check")
             self.sets.check_bytes(found)
             with self._work() as work, postgres.client(self.config, postgres.server(self.config.container), work) as programs:
@@ -97,7 +140,6 @@ class Restorer:
                     saved = dump(self.sets, f"before the restore of {found.id}", False, self.tell, []).id
                 result = self._restore(found, programs, work, identity, probe)
         self._phase("")
-        self._metrics()
         return {"changed": True, "set": found.summary(), "saved": saved, "phases": self.phases, **result}
 
     def restorable(self, name: str, foreign: bool = False) -> Set:
@@ -105,7 +147,7 @@ class Restorer:
 
         :raises BackupError: it could not; nothing was changed.
         """
-        found = self.sets.find(name)
+        found = self._chosen(name)
         self.sets.check_bytes(found)
         with postgres.client(self.config, postgres.server(self.config.container)) as programs:
             self._preflight(programs, found, foreign)

@@ -183,6 +183,17 @@ class Sets:
             raise BackupError(f"There is no set {name} in {self.root}. `list` shows what there is.", BAD_INPUT)
         return self._load(name)
 
+    def overlooked(self, name: str) -> str:
+        """That `latest` is not the newest set there is, since that one is not verified; empty: it is, or a set has a name."""
+        if name != "latest":
+            return ""
+        newest, found = self.all()[0], self.find(name)
+        if newest.id == found.id:
+            return ""
+        bad = [entry["problem"] for entry in newest.state.get("verification", []) if not entry["ok"]]
+        why = newest.problem or "; ".join(bad) or "it was never checked"
+        return f"The newest set {newest.id} is not verified ({why}); the newest verified one is {found.id}."
+
     def _load(self, name: str) -> Set:
         return self._read(self.root / name, name)
 
@@ -330,7 +341,9 @@ class Sets:
 
 def write(path: Path, text: str) -> None:
     """Write a small file that root alone can read, and bring it to the disk."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -26,7 +26,9 @@ options:
     type: int
     default: 0
   backup:
-    description: Name of a set, V(latest) for the newest verified one, or the path of a C(.sql) or C(.sql.gz) on the server.
+    description:
+      - Name of a set, V(latest) for the newest one, or the path of a C(.sql) or C(.sql.gz) on the server.
+      - If the newest set is not verified, V(latest) is refused with the names of that one and of the newest verified one.
     type: str
     default: latest
   files:

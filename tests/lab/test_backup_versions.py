@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .backups import CONTENT, EVERYTHING, Shop, as_root
+from .backups import CONTENT, DATABASE, EVERYTHING, USER, Shop, as_root
 from .boxes import Lab
 
 pytestmark = as_root
@@ -52,6 +53,33 @@ def test_a_set_goes_to_a_newer_server_and_to_no_older_one(shop: Shop, tmp_path: 
         assert "the set is of PostgreSQL 17." in said and "this server is the older 15." in said
     finally:
         shop.write(container=shop.box.name)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_names_that_are_no_utf_8_come_back(shop: Shop, encoding: str) -> None:
+    name = f"old_{encoding.lower()}"
+    shop.sql(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'", "postgres")
+    # One byte for the é, whatever this file has.
+    text = f"""SET client_encoding = '{encoding}'; CREATE TABLE "café" (id bigint GENERATED ALWAYS AS IDENTITY, t text);
+    INSERT INTO "café" (t) VALUES ('é'), ('e'); CREATE MATERIALIZED VIEW "été" AS SELECT 1;"""
+    command = ["docker", "exec", "-i", shop.box.name, "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", USER, "-d", name]
+    subprocess.run(command, input=text.encode("latin-1"), check=True)
+    shop.write(database=name)
+    try:
+        made = shop.run("run")["set"]["id"]
+        database = shop.manifest(made)["database"]
+        byte = "é" if encoding == "LATIN1" else "\udce9"  # as it is, or as a byte without a meaning
+        assert [(entry["name"], entry.get("rows")) for entry in database["tables"]] == [
+            (f"caf{byte}", 2),
+            (f"{byte}t{byte}", None),
+        ]
+        assert [(entry["name"], entry["dumped"]) for entry in database["sequences"]] == [(f"caf{byte}_id_seq", 2)]
+        shop.run("restore", made, "--no-safety")
+        back = subprocess.run([*command, "-c", f"SET client_encoding = '{encoding}'; TABLE \"caf\xe9\"".encode("latin-1")],
+                              capture_output=True, check=True).stdout  # fmt: skip
+        assert back == b"1|\xe9\n2|e\n"
+    finally:
+        shop.write(database=DATABASE)
 
 
 @pytest.mark.long

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup, _backup_archive
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_file import digest
@@ -131,3 +135,97 @@ def test_what_failed_once_counts_again_when_it_is_proven_again(shop: Shop) -> No
     assert not shop.engine.sets.find(made.id).verified
     assert shop.engine.verify(made.id, level="checksum")["sets"][0]["verified"]
     assert json.loads((made.path / "state.json").read_text())["verification"][-1]["ok"]
+
+
+# --- every end is told ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (ValueError("nobody expected this"), plan.UNEXPECTED),
+        (UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid"), plan.UNEXPECTED),
+        (OSError("a disk"), plan.UNEXPECTED),
+        (SystemExit(143), 143),
+        (KeyboardInterrupt(), plan.UNEXPECTED),
+        (plan.BackupError("the dump", plan.DUMP_FAILED), plan.DUMP_FAILED),
+        (plan.BackupError("somebody else", plan.LOCKED), plan.OK),  # whoever is at work tells how that ends
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else str(value),
+)
+def test_a_backup_that_ends_otherwise_than_well_is_no_success_for_prometheus(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, end: BaseException, code: int
+) -> None:
+    shop.docker(f"case $1 in inspect) echo '{RUNNING}';; esac")
+    made = shop.made(1)
+    monkeypatch.setattr(_backup, "dump", lambda *_arguments: made)
+    shop.engine.run()
+    assert shop.values()["last_exit_code"] == plan.OK  # the negative control
+
+    def dump(*_arguments: Any) -> Set:
+        raise end
+
+    monkeypatch.setattr(_backup, "dump", dump)
+    with pytest.raises(type(end)):
+        shop.engine.run()
+    assert shop.values()["last_exit_code"] == code and shop.values()["sets"] == 1
+
+
+def test_sets_that_cannot_be_read_hide_no_failure(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.made(1)
+    shop.engine.verify("all", level="checksum")
+
+    def unreadable(*_arguments: Any) -> list[Set]:
+        raise PermissionError("a mount that is away")
+
+    monkeypatch.setattr(shop.engine.sets, "all", unreadable)
+    shop.docker(f"case $1 in inspect) echo '{RUNNING}';; esac")
+    monkeypatch.setattr(_backup, "dump", unreadable)
+    with pytest.raises(OSError, match="away"):
+        shop.engine.run()
+    assert shop.values()["last_exit_code"] == plan.UNEXPECTED and shop.values()["sets"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_the_command_tells_of_a_signal_that_ended_it(shop: Shop, number: signal.Signals) -> None:
+    shop.docker('case "$1" in ps) ;; *) touch "$0.asked"; exec sleep 60;; esac')
+    program, config = shop.folder / "shop-backup", shop.folder / "backup.json"
+    program.write_bytes(_backup_archive.archive())
+    config.write_text(json.dumps(vars(shop.engine.config)))
+    process = subprocess.Popen(
+        [sys.executable, "-S", str(program), "run", "--config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 30
+    while not (shop.folder / "bin" / "docker.asked").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 128 + number
+    assert shop.values()["last_exit_code"] == 128 + number and not list(shop.engine.sets.root.glob(".partial-*"))
+
+
+# --- the newest ---------------------------------------------------------------------------------------------
+
+
+def test_no_older_set_is_restored_as_the_latest(shop: Shop) -> None:
+    older, newest = shop.made(2), shop.made(1)
+    with pytest.raises(plan.BackupError, match="No such image"):  # the negative control: the newest is the latest, and looked at
+        shop.engine.restorable("latest")
+    shop.engine.sets.note_check(newest, "drill", "function rate(text) does not exist")
+    before = [each.id for each in shop.engine.sets.all()]
+    for asked in (shop.engine.restorable, shop.engine.restore):
+        with pytest.raises(plan.BackupError) as caught:
+            asked("latest")
+        assert caught.value.code == plan.BAD_INPUT
+        assert all(word in str(caught.value) for word in (older.id, newest.id, "function rate(text) does not exist"))
+        for name in (older.id, newest.id):  # whoever names one gets it
+            with pytest.raises(plan.BackupError, match="No such image"):
+                asked(name)
+    assert [each.id for each in shop.engine.sets.all()] == before
+    # One that cannot even be read is newer all the same.
+    shop.engine.sets.note_check(newest, "drill", "", {"seconds": 1.0})
+    third = shop.made(0)
+    (third.path / "manifest.json").write_text("{")
+    with pytest.raises(plan.BackupError, match=f"The newest set {third.id} is not verified"):
+        shop.engine.restore("latest")
+    assert shop.engine.verify("latest", level="checksum")["sets"][0]["id"] == newest.id
+    assert any(third.id in note for note in shop.engine.notes)
