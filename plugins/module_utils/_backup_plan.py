@@ -45,9 +45,10 @@ class Damaged(BackupError):
 # PostgreSQL's libpq and server, a throw-away server that lacks what ours has, and age with somebody else's key.
 _HOST = re.compile(
     r"No space left|not enough memory|[Cc]annot allocate memory|[Oo]ut of memory|Too many open files|Disk quota|Input/output error|"
-    r"Permission denied|Read-only file system|Docker daemon|response from daemon|OCI runtime|out of shared memory|"
-    r"connection to server|server closed the connection|terminating connection|the database system is|could not (extend|access) file|"
-    r"could not (open extension control file|connect to server)|tablespace .* does not exist|shared_preload_libraries|"
+    r"Permission denied|Read-only file system|Docker daemon|response from daemon|No such container|OCI runtime|"
+    r"out of shared memory|canceling statement due to|connection to server|server closed the connection|terminating connection|"
+    r"the database system is|could not (extend|access) file|could not (open extension control file|connect to server)|"
+    r"tablespace .* does not exist|shared_preload_libraries|"
     r"no identity matched|malformed secret key|unknown identity"
 )
 

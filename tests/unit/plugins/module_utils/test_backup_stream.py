@@ -60,6 +60,8 @@ def test_a_decoder_that_was_killed_is_no_verdict_though_the_one_before_it_compla
         (1, 'pg_restore: error: could not execute query: ERROR:  could not extend file "base/1/2": No space left on device', "host"),
         (1, "Error response from daemon: container 1f is not running", "host"),
         (1, "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", "host"),
+        (1, "Error: No such container: shop-backup-1f", "host"),
+        (1, "pg_restore: error: could not execute query: ERROR:  canceling statement due to statement timeout", "host"),
         (125, "docker: Error response from daemon: No such image: sha256:1", "host"),
         (126, "OCI runtime exec failed", "host"),
         (127, "sh: pg_restore: not found", "host"),
