@@ -120,7 +120,7 @@ def collect(
         if counted.problem or (len(counted.tables), len(counted.sequences)) != (toc["table_data"], toc["sequences"]):
             problem = counted.problem or f"{len(counted.tables)} tables and {len(counted.sequences)} sequences"
             raise BackupError(f"what the dump holds could not be counted: {problem}; its contents are {toc}.", DUMP_FAILED)
-        inside, lacking, odd = manifests.dumped(before, after, counted.tables, counted.sequences)
+        inside, lacking, odd = manifests.dumped(before, after, counted.tables, counted.sequences, counted.roots)
         if lacking:
             raise BackupError(f"the dump lacks the data of {len(lacking)} tables: {', '.join(lacking[:10])}.", DUMP_FAILED)
         facts.update(inside, large_objects=counted.large_objects)

@@ -10,6 +10,7 @@ from typing import Any
 
 SCHEMA = 1
 ARTEFACT = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a plain name: no folder, no way out of the set
+Name = tuple[str, str]  # a schema, and a name in it
 OWN_FILES = ("manifest.json", "RESTORE.txt", "SHA256SUMS", "state.json")
 
 
@@ -28,6 +29,9 @@ def problems(manifest: Any, name: str = "", instance: str = "") -> list[str]:
     artefacts = manifest.get("artefacts")
     if not isinstance(artefacts, list) or not any(entry.get("role") == "database" for entry in artefacts):
         return [*found, "manifest.json names no database."]
+    database = manifest.get("database")
+    if not isinstance(database, Mapping) or not isinstance(database.get("tables"), list):
+        found.append("manifest.json does not say what is in the database.")
     for entry in artefacts:
         if not ARTEFACT.fullmatch(str(entry.get("name"))) or entry["name"] in OWN_FILES:
             found.append(f"manifest.json names a file {entry.get('name')!r}.")
@@ -65,8 +69,9 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[s
     """
     wrong = []
     for kind, what in (("r", "table"), ("m", "materialised view")):
-        before = {qualified(entry): entry.get("rows") for entry in expected["tables"] if entry["kind"] == kind}
-        after = {qualified(entry): entry.get("rows") for entry in found["tables"] if entry["kind"] == kind}
+        # Rows of partitions that a restore may give to others are compared as those of the table that these are part of.
+        roots = {qualified(entry): entry["root"] for entry in expected["tables"] if "root" in entry}
+        before, after = (_sums(entries, kind, roots) for entries in (expected["tables"], found["tables"]))
         wrong += [f"{what} {name} is missing" for name in sorted(set(before) - set(after))]
         wrong += [f"{what} {name} is not in the manifest" for name in sorted(set(after) - set(before))]
         if kind == "r":
@@ -90,13 +95,29 @@ def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[s
     return wrong
 
 
-def dumped(before: Mapping[str, Any], after: Mapping[str, Any], tables: Mapping[tuple[str, str], int],
-           sequences: Mapping[tuple[str, str], int]) -> tuple[dict[str, Any], list[str], list[str]]:  # fmt: skip
+def _sums(entries: Iterable[Mapping[str, Any]], kind: str, roots: Mapping[str, str]) -> dict[str, int]:
+    """Quoted name of each table of a kind, or of the one that it is part of -> rows."""
+    sums: dict[str, int] = {}
+    for entry in entries:
+        if entry["kind"] == kind:
+            name = roots.get(qualified(entry), qualified(entry))
+            sums[name] = sums.get(name, 0) + entry.get("rows", 0)
+    return sums
+
+
+def dumped(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    tables: Mapping[Name, int],
+    sequences: Mapping[Name, int],
+    roots: Mapping[Name, Name],
+) -> tuple[dict[str, Any], list[str], list[str]]:
     """What a dump holds, in the words of a manifest; the tables whose rows it lacks; and what is odd about its sequences.
 
     :param before: what there was in the database when the dump began; ``after`` when it had ended. What was made, dropped or renamed
         meanwhile may be in the dump or not.
-    :param tables: schema and name -> rows in the dump; ``sequences`` -> the value that it sets.
+    :param tables: schema and name -> rows in the dump; ``sequences`` -> the value that it sets; ``roots`` of partitions -> the table that
+        a restore gives their rows to.
     """
     members = {_key(entry) for moment in (before, after) for entry in moment["members"]}  # those of an extension are its own
     steady = [entry for entry in before["tables"] if entry in after["tables"]]
@@ -104,7 +125,16 @@ def dumped(before: Mapping[str, Any], after: Mapping[str, Any], tables: Mapping[
     known = {entry["name"] for entry in after["extensions"]}
     facts = {
         "tables": [
-            *({"schema": name[0], "name": name[1], "kind": "r", "rows": tables[name]} for name in sorted(set(tables) - members)),
+            *(
+                {
+                    "schema": name[0],
+                    "name": name[1],
+                    "kind": "r",
+                    "rows": tables[name],
+                    **({"root": ".".join(map(ident, roots[name]))} if name in roots else {}),
+                }
+                for name in sorted(set(tables) - members)
+            ),
             *({"schema": entry["schema"], "name": entry["name"], "kind": "m"} for entry in steady if entry["kind"] == "m"),
         ],
         "sequences": [
@@ -130,7 +160,7 @@ def dumped(before: Mapping[str, Any], after: Mapping[str, Any], tables: Mapping[
     return facts, lacking, odd
 
 
-def _key(entry: Mapping[str, Any]) -> tuple[str, str]:
+def _key(entry: Mapping[str, Any]) -> Name:
     return entry["schema"], entry["name"]
 
 

@@ -234,6 +234,8 @@ class Session:
             said = line.decode(errors="surrogateescape")
             if said.strip() == end:
                 return rows
+            if not said.endswith("\n"):
+                break  # the session ended in the middle of it
             rows.append(json.loads(said))
         self.process.wait()
         raise BackupError(f"PostgreSQL: {words(self.process) or 'the session ended'}", self.code)

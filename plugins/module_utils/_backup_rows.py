@@ -18,6 +18,8 @@ _MARK = re.compile(rb"""['";]""")
 _PART = rb"""(?:"(?:[^"]|"")*"|[^\s."(]+)"""
 _NAME = re.compile(rb"(%s)\.(%s)" % (_PART, _PART))
 _SEQUENCE = re.compile(rb"SELECT pg_catalog\.setval\('((?:[^']|'')*)', (-?\d+), (?:true|false)\);")
+_ENTRY = re.compile(rb"-- Data for Name: (.*); Type: TABLE DATA; Schema: (.*); Owner: .*\n")
+_ROOT = b"-- load via partition root "
 _ENCODING = re.compile(rb"SET client_encoding = '(\w+)';")
 
 
@@ -26,10 +28,14 @@ class Rows:
 
     def __init__(self) -> None:
         self.tables: dict[tuple[str, str], int] = {}  # schema and name -> rows
+        # Partitions whose rows a restore gives to the table that they are part of, since they may belong into another one there -> it.
+        self.roots: dict[tuple[str, str], tuple[str, str]] = {}
         self.sequences: dict[tuple[str, str], int] = {}  # schema and name -> the value that a restore sets
         self.large_objects = 0
         self.problem = ""  # why this is no such text; the rest of it was not looked at
         self._table: tuple[str, str] | None = None  # whose rows pass
+        self._entry: tuple[str, str] | None = None  # whose rows come next, by the comment before them
+        self._rooted = False
         self._rest, self._codec, self._doubled = b"", "utf-8", False
 
     def feed(self, chunk: bytes) -> None:
@@ -72,7 +78,11 @@ class Rows:
             if not found:
                 self.problem = f"it is not known what {statement[:200]!r} fills"
                 return
-            self._table = self._names(found)
+            self._table = target = self._names(found)
+            if self._rooted and self._entry:
+                self._table = self._entry
+                self.roots[self._table] = target
+            self._rooted, self._entry = False, None
             self.tables.setdefault(self._table, 0)
         elif statement.startswith(b"SELECT pg_catalog.setval("):
             found = _SEQUENCE.fullmatch(statement)
@@ -82,6 +92,11 @@ class Rows:
                 self.problem = f"it is not known what {statement[:200]!r} sets"
                 return
             self.sequences[self._names(name)] = int(found[2])
+        elif statement.startswith(_ROOT):
+            self._rooted = True
+        elif statement.startswith(b"-- Data for Name: "):
+            found = _ENTRY.fullmatch(statement)
+            self._entry = (self._text(found[2]), self._text(found[1])) if found else None
         elif statement.startswith(b"SELECT pg_catalog.lo_open("):
             self.large_objects += 1
         elif statement.startswith(b"SET client_encoding"):
@@ -91,11 +106,12 @@ class Rows:
             self._doubled = True
 
     def _names(self, found: re.Match[bytes]) -> tuple[str, str]:
-        schema, name = (
-            (part[1:-1].replace(b'""', b'"') if part.startswith(b'"') else part).decode(self._codec, "surrogateescape")
-            for part in found.groups()
-        )
+        parts = (part[1:-1].replace(b'""', b'"') if part.startswith(b'"') else part for part in found.groups())
+        schema, name = map(self._text, parts)
         return schema, name
+
+    def _text(self, name: bytes) -> str:
+        return name.decode(self._codec, "surrogateescape")
 
 
 def _end(data: bytes, at: int) -> int:

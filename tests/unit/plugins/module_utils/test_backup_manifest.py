@@ -70,6 +70,7 @@ def test_an_artefact_is_a_plain_file_of_the_set(name: Any) -> None:
         ({"id": "20261125T031801Z-000000"}, "is that of"),
         ({"instance": "other"}, "a set of other, not of shop"),
         ({"artefacts": []}, "names no database"),
+        ({"database": {}}, "does not say what is in the database"),
         ({"artefacts": None}, "names no database"),
         ({"artefacts": [{**MANIFEST["artefacts"][0], "sha256": "short"}]}, "nothing certain"),
     ],
@@ -131,7 +132,7 @@ USERS, SEQUENCE = ("public", "users"), ("public", "users_id_seq")
 
 
 def test_what_a_dump_holds_is_told_by_itself() -> None:
-    facts, lacking, odd = manifests.dumped(moment(), moment(), {USERS: 7}, {SEQUENCE: 100})
+    facts, lacking, odd = manifests.dumped(moment(), moment(), {USERS: 7}, {SEQUENCE: 100}, {})
     assert facts == {
         "tables": [{"schema": "public", "name": "users", "kind": "r", "rows": 7}, {"schema": "public", "name": "totals", "kind": "m"}],
         "sequences": [{"schema": "public", "name": "users_id_seq", "dumped": 100}],
@@ -145,16 +146,34 @@ def test_what_was_changed_beside_the_dump_may_be_in_it_or_not() -> None:
     made = {"oid": 9, "schema": "public", "name": "made", "kind": "r"}
     after = moment(tables=[{**moment()["tables"][0], "oid": 3}, made], extensions=[], invalid=["public.half"])
     for tables in ({}, {USERS: 7}, {USERS: 7, ("public", "made"): 0}):
-        facts, lacking, odd = manifests.dumped(moment(), after, tables, {})
+        facts, lacking, odd = manifests.dumped(moment(), after, tables, {}, {})
         assert [(entry["schema"], entry["name"]) for entry in facts["tables"]] == sorted(tables)
         assert (facts["extensions"], facts["invalid"], lacking, odd) == ([], ["public.half"], [], [])
     # The negative control: what was there all the time is in it, or it is no dump of this database.
-    assert manifests.dumped(moment(), moment(), {}, {})[1] == ["public.users"]
+    assert manifests.dumped(moment(), moment(), {}, {}, {})[1] == ["public.users"]
+
+
+def test_rows_that_a_restore_may_give_to_another_partition_are_compared_together() -> None:
+    parts = {("public", f"part {number}"): 10 + number for number in range(3)}
+    roots = dict.fromkeys(list(parts)[:2], ("public", "hashed"))
+    tables, _lacking, _odd = manifests.dumped(moment(), moment(), {USERS: 7, **parts}, {}, roots)
+    expected = {**DATABASE, **tables, "sequences": []}
+    found = {**copy.deepcopy(expected), "tables": [{**entry, "rows": entry.get("rows", 0)} for entry in expected["tables"]]}
+    first, second, third = found["tables"][:3]
+    first["rows"], second["rows"] = 3, 18
+    assert manifests.differences(expected, found) == []
+    second["rows"], third["rows"] = 17, 13  # the negative control: one is lost, and one is in a partition that it cannot be in
+    assert manifests.differences(expected, found) == [
+        'table public."part 2" has 13 rows, not 12',
+        "table public.hashed has 20 rows, not 21",
+    ]
 
 
 def test_what_an_extension_keeps_is_its_own() -> None:
     config = {"schema": "public", "name": "spatial_ref_sys"}
-    facts, lacking, _odd = manifests.dumped(moment(members=[config]), moment(), {USERS: 7, ("public", "spatial_ref_sys"): 3}, {})
+    facts, lacking, _odd = manifests.dumped(
+        moment(members=[config]), moment(), {USERS: 7, ("public", "spatial_ref_sys"): 3}, {}, {}
+    )
     assert [entry["name"] for entry in facts["tables"]] == ["users", "totals"] and lacking == []
 
 
@@ -176,9 +195,9 @@ def test_a_sequence_of_the_dump_lies_between_what_was_read_before_and_after_it(
 ) -> None:
     entry = {"schema": "public", "name": "users_id_seq", "increment": increment, "cycle": cycle}
     moments = (moment(sequences=[{**entry, "value": read}]) for read in (before, after))
-    assert bool(manifests.dumped(*moments, {USERS: 1}, {SEQUENCE: value})[2]) == odd
+    assert bool(manifests.dumped(*moments, {USERS: 1}, {SEQUENCE: value}, {})[2]) == odd
     # One that somebody was changing was not read.
-    assert manifests.dumped(moment(sequences=[]), moment(), {USERS: 1}, {SEQUENCE: value})[2] == []
+    assert manifests.dumped(moment(sequences=[]), moment(), {USERS: 1}, {SEQUENCE: value}, {})[2] == []
 
 
 def test_quoting() -> None:

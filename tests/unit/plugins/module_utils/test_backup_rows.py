@@ -45,6 +45,21 @@ COPY public.nocols  FROM stdin;
 \.
 
 
+--
+-- Data for Name: part; 0; Type: TABLE DATA; Schema: public; Owner: o
+--
+
+-- load via partition root public.whole
+COPY public.whole (m) FROM stdin;
+sad
+happy
+\.
+
+
+--
+-- Data for Name: data;'--; Type: TABLE DATA; Schema: odd "schema; Owner: o
+--
+
 COPY "odd ""schema"."data;'--" (id, t) FROM stdin;
 1	it's
 \.
@@ -93,8 +108,10 @@ def test_nothing_in_a_dump_is_taken_for_something_else_however_it_is_cut(size: i
         ("public", 'a\nb "; COPY public.fake (x) FROM stdin;\n'): 4,
         ("public", "gen"): 0,
         ("public", "nocols"): 3,
+        ("public", "part; 0"): 2,
         ('odd "schema', "data;'--"): 1,
     }
+    assert found.roots == {("public", "part; 0"): ("public", "whole")}
     assert found.sequences == {
         ("public", "back\\slash"): 1,
         ("public", "se'q\nCOPY public.fake (a) FROM stdin;\n"): -7,
