@@ -2,7 +2,7 @@
 # Private to this collection: may change at any time.
 """Put a set back: into a new database, compared, and only then exchanged with the live one. A journal lets the next run undo a dead one.
 
-Files are exchanged entry by entry inside their folder: containers that have it mounted go on seeing it, and no file system is crossed.
+Files are exchanged entry by entry inside their folder (_backup_moves): containers that have it mounted go on seeing it, and writing to it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_moves as paths
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
@@ -31,6 +32,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan impor
 )
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Set
 
+Move = dict[str, Any]  # live, coming, going: directories; names: of the entries that are coming
 JOURNAL = ".restore.json"
 DUMP = f"{postgres.WORK}/database.dump"
 
@@ -137,13 +139,14 @@ def preflight(config: Config, manifest: Mapping[str, Any], about: Mapping[str, A
         raise BackupError(f"{config.root}: {free} bytes are free, {needed} are needed to unpack the set.", BAD_INPUT)
 
 
-def file_moves(config: Config, found: Set, mark: str) -> list[dict[str, str]]:
+def file_moves(config: Config, found: Set, mark: str) -> list[Move]:
     """Where the files of a set are to go, and where they are unpacked first: in a folder inside, on the same file system."""
     folders = [files["path"] for files in config.files if manifests.artefact(found.manifest, f"files:{files['name']}")]
     return [{"live": path, "coming": str(Path(path) / f"{HIDDEN}{mark}"), "going": ""} for path in folders]
 
 
-def unpack_files(config: Config, found: Set, identity: str, moves: list[dict[str, str]]) -> None:
+@paths.told()
+def unpack_files(config: Config, found: Set, identity: str, moves: list[Move]) -> None:
     """Unpack the files of a set beside the live ones.
 
     :raises BackupError: an archive cannot be read.
@@ -184,7 +187,8 @@ class Exchange:
         """The databases there are."""
         return list(self.programs.sql("SELECT to_json(datname) FROM pg_database"))
 
-    def run(self, phase: str, coming: str, going: str, moves: list[dict[str, str]]) -> None:
+    @paths.told()
+    def run(self, phase: str, coming: str, going: str, moves: list[Move]) -> None:
         """Let `coming` be the database and its files, and keep what was there as `going`; how long nobody got in is noted.
 
         :param phase: what the journal is to say meanwhile.
@@ -192,6 +196,7 @@ class Exchange:
         live = self.config.database
         for move in moves:
             move["going"] = str(Path(move["live"]) / f"{HIDDEN}{going.rpartition('__before_')[2]}")
+            move["names"] = paths.entries(Path(move["coming"]))
         exists = live in self.names()
         self.write(phase=phase, step="closed", coming=coming, going=going, moves=moves, existed=exists)
         (self.programs.runtime / "undo.sql").write_text(
@@ -202,14 +207,12 @@ class Exchange:
             if exists:
                 session.ask(f"ALTER DATABASE {manifests.quoted(live)} ALLOW_CONNECTIONS false")
             self._empty(session, live, coming)
-            for move in moves:
-                Path(move["going"]).mkdir(mode=0o700, exist_ok=True)
             self.write(step="files_out")
             for move in moves:
-                _move(Path(move["live"]), Path(move["going"]))
+                paths.out(Path(move["live"]), Path(move["going"]))
             self.write(step="files_in")
             for move in moves:
-                _move(Path(move["coming"]), Path(move["live"]))
+                paths.enter(Path(move["coming"]), Path(move["live"]), Path(move["going"]))
             away = f"ALTER DATABASE {manifests.quoted(live)} RENAME TO {manifests.quoted(going)};" if exists else ""
             session.ask(
                 f"BEGIN; {away} ALTER DATABASE {manifests.quoted(coming)} RENAME TO {manifests.quoted(live)}; "
@@ -235,19 +238,21 @@ class Exchange:
         names = self.names()
         return self.journal.get("coming") not in names and self.config.database in names
 
+    @paths.told()
     def back(self) -> None:
         """Undo an exchange that was begun and did not take place."""
-        step = self.journal.get("step")
-        if step == "files_in":
+        if self.journal.get("step") == "files_in":
             for move in self.journal["moves"]:
-                _move(Path(move["live"]), Path(move["coming"]))
-        if step in ("files_in", "files_out"):
+                live = Path(move["live"])
+                paths.withdraw(live, Path(move["coming"]), move["names"] if "names" in move else paths.entries(live))
+            self.write(step="files_out")
+        if self.journal.get("step") == "files_out":
             for move in self.journal["moves"]:
-                _move(Path(move["going"]), Path(move["live"]))
-                shutil.rmtree(move["going"], ignore_errors=True)
+                paths.take_back(Path(move["going"]), Path(move["live"]))
         if self.config.database in self.names():
             self.programs.sql(f"ALTER DATABASE {manifests.quoted(self.config.database)} ALLOW_CONNECTIONS true")
 
+    @paths.told()
     def put_back(self) -> None:
         """End an unfinished restore: everything as before it, nothing of it left."""
         journal = self.journal
@@ -260,6 +265,7 @@ class Exchange:
             self.drop(journal["coming"])
         self.forget()
 
+    @paths.told()
     def recover(self) -> None:
         """Undo a restore that died, or finish what undid it."""
         journal = self.journal
@@ -280,7 +286,7 @@ class Exchange:
         else:
             self.put_back()
 
-    def return_moves(self) -> list[dict[str, str]]:
+    def return_moves(self) -> list[Move]:
         """The moves that bring back what went away."""
         return [{"live": move["live"], "coming": move["going"], "going": ""} for move in self.journal["moves"]]
 
@@ -299,6 +305,7 @@ class Exchange:
         else:
             _statefile.remove(self.path)
 
+    @paths.told()
     def done(self, **changes: Any) -> None:
         """The exchange is final: it is the way back from now on, and the one before it goes."""
         previous = self.journal.pop("previous", None)
@@ -320,15 +327,6 @@ def read_journal(config: Config) -> dict[str, Any]:
     found = _statefile.read(Path(config.root) / JOURNAL) or {}
     found.pop("schema", None)
     return found
-
-
-def _move(source: Path, target: Path) -> None:
-    """Move everything in a folder into another one on the same file system, but the folders that restores keep."""
-    if not source.is_dir():
-        return
-    for name in os.listdir(source):
-        if not name.startswith(HIDDEN):
-            os.rename(source / name, target / name)
 
 
 def healthy(config: Config) -> str:

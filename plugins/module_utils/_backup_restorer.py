@@ -243,8 +243,12 @@ class Restorer:
         """Undo a restore that died, or finish what undid it."""
         journal = restores.read_journal(self.config)
         if journal and journal["phase"] != "done":
-            with self._exchange(journal) as exchange:
-                exchange.recover()
+            try:
+                with self._exchange(journal) as exchange:
+                    exchange.recover()
+            except BackupError as error:
+                message = f"A restore of {journal.get('set')} that died is not undone yet; every command tries it first. {error}"
+                raise BackupError(message, error.code) from error
             self.notes.append(f"A restore of {journal.get('set')} that died was undone.")
 
     def recover(self) -> dict[str, Any]:

@@ -32,6 +32,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with Lab() as lab:
         made = Shop(lab, tmp_path_factory.mktemp("faults"))
         made.sql(ROWS)
+        (made.uploads / "daily").mkdir()
+        (made.uploads / "daily" / "first").write_text("an upload")
         yield made
 
 
@@ -213,9 +215,22 @@ def assert_copies_are_whole(elsewhere: Path) -> None:
         subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=manifest.parent, check=True)
 
 
+@pytest.fixture
+def writing(shop: Shop) -> Iterator[None]:
+    """An application that goes on writing uploads, into directories that it makes where they are not there."""
+    loop = 'n=0; while :; do n=$(((n + 1) % 40)); mkdir -p daily other; echo "$n" >"daily/$n"; echo "$n" >"other/$n"; done'
+    with subprocess.Popen(["sh", "-c", loop], cwd=shop.uploads, stderr=subprocess.DEVNULL) as process:
+        yield
+        assert process.poll() is None
+        process.kill()
+
+
+@pytest.mark.usefixtures("writing")
 def test_a_restore_killed_anywhere_is_undone_by_the_next_command(shop: Shop, good: str) -> None:
     again = ("restore", good, "--no-safety")
     seconds = whole(shop, *again)
+    assert (shop.uploads / "daily" / "first").read_text() == "an upload"
+    (shop.uploads / "daily" / "second").write_text("later")
     shop.sql("CREATE TABLE later AS SELECT 1 AS x")
     (shop.uploads / "later").write_text("later")
 
@@ -234,12 +249,14 @@ def test_a_restore_killed_anywhere_is_undone_by_the_next_command(shop: Shop, goo
         if ended() != before:  # it was quick: go back
             shop.run("restore", "--undo")
         assert shop.sql("SELECT x FROM later") == "1" and (shop.uploads / "later").read_text() == "later"
+        assert (shop.uploads / "daily" / "second").read_text() == "later"
         assert shop.sql("SELECT count(*) FROM rows") == "200000"
         assert "__restore" not in shop.sql("SELECT string_agg(datname, ' ') FROM pg_database", "postgres")
         before = ended()
     assert shop.left() == []
     shop.run(*again)
     assert shop.sql("SELECT to_regclass('later') IS NULL") == "t" and not (shop.uploads / "later").exists()
+    assert [path.name for path in shop.uploads.glob("daily/[fs]*")] == ["first"]
 
 
 @pytest.mark.usefixtures("unharmed")
