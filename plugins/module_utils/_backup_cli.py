@@ -58,6 +58,9 @@ def parser(program: str) -> argparse.ArgumentParser:
     restore.add_argument("--files", default="", metavar="TAR", help="the archive of files that belongs to a .sql.gz")
     restore.add_argument("--undo", action="store_true", help="return to what the last restore replaced")
     restore.add_argument("--foreign", action="store_true", help="take a set of another cluster, as on a new machine")
+    restore.add_argument(
+        "--allow-empty", action="store_true", help="take one without tables, rows or files, where there are some"
+    )
     restore.add_argument("--no-safety", action="store_true", help="do not back up first what is there")
     restore.add_argument("--no-probe", action="store_true", help="do not ask the application whether it works")
     fetch = commands.add_parser("fetch", parents=[common], help="bring a set back from elsewhere")
@@ -107,7 +110,16 @@ def act(engine: Engine, chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.command == "restore" and chosen.undo:
         return engine.undo(wait)
     if chosen.command == "restore":
-        return engine.restore(chosen.set, identity, chosen.foreign, not chosen.no_safety, not chosen.no_probe, chosen.files, wait)
+        return engine.restore(
+            chosen.set,
+            identity,
+            chosen.foreign,
+            not chosen.no_safety,
+            not chosen.no_probe,
+            chosen.files,
+            wait,
+            chosen.allow_empty,
+        )
     if chosen.command == "fetch":
         return engine.fetch(chosen.set, chosen.remote, wait)
     if chosen.command == "recover":

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_dump as dumps
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_restore as restores
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, BackupError
@@ -28,10 +29,11 @@ COMPLETE = b"-- PostgreSQL database dump complete"
 OF_THE_DATABASE = ("name", "owner", "acl", "settings", "connection_limit", "comment")
 
 
-def legacy(sets: Sets, path: Path, files: str, work: Path, tell: dumps.Tell) -> Set:
+def legacy(sets: Sets, path: Path, files: str, work: Path, tell: dumps.Tell, allow_empty: bool = False) -> Set:
     """Make a set of a plain dump, and of the archive of files that belongs to it.
 
-    :raises BackupError: the dump is not whole, or does not run without an error.
+    :param allow_empty: also of one that leaves no table, row or file.
+    :raises BackupError: the dump is not whole, does not run without an error, or what it holds went elsewhere.
     """
     config = sets.config
     tell("read", 0)
@@ -58,13 +60,25 @@ def legacy(sets: Sets, path: Path, files: str, work: Path, tell: dumps.Tell) -> 
                 session.ask("".join(f"CREATE ROLE {manifests.quoted(role)};" for role in roles if role != config.user))
                 session.ask(manifests.create_sql(live, NAME))
             tell("import", 0)
+            before = _landscape(programs)
             _run(programs, path)
+            others = {name for name, made in _landscape(programs).items() if made != before.get(name)} - {NAME}
+            if others:
+                raise BackupError(
+                    f"{path} makes or fills other databases ({', '.join(sorted(others))}), as a dump of pg_dump --create does; nothing of "
+                    "that would be restored. Make it again without --create, or take out its lines that begin with CREATE DATABASE, "
+                    "ALTER DATABASE and \\connect.",
+                    BAD_INPUT,
+                )
             manifest = dumps.collect(config, programs, server, partial, tell, [], database=NAME)
         manifest["database"].update({key: live[key] for key in OF_THE_DATABASE})
         manifest["server"]["system_identifier"] = about["system_identifier"]
         if files:
             manifest["artefacts"].append(_files(sets, Path(files), partial, work, tell))
         manifest["reason"] = f"import of {path.name}"
+        if not allow_empty:  # before it is a set that somebody could take for the latest
+            with postgres.client(config, server) as programs:
+                restores.refuse_hollow(config, programs, manifest, about["databases"])
         return sets.publish(
             partial,
             manifest,
@@ -72,6 +86,12 @@ def legacy(sets: Sets, path: Path, files: str, work: Path, tell: dumps.Tell) -> 
         )
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _landscape(programs: postgres.Programs) -> dict[str, int]:
+    """How much somebody has made in each database of the throw-away server that can be entered."""
+    names = programs.sql("SELECT to_json(datname) FROM pg_database WHERE datallowconn")
+    return {name: int(programs.sql(sql.MADE, name)[0]) for name in names}
 
 
 def _opener(path: Path) -> list[str]:

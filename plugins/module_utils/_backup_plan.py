@@ -305,6 +305,25 @@ def _by_rules(good: Sequence[Entry], policy: Mapping[str, int], min_keep: int) -
     return reasons
 
 
+# --- a restore ------------------------------------------------------------------------------------------
+
+
+def hollow(tables: Mapping[str, int], live_rows: bool, unfilled: Iterable[str]) -> list[str]:
+    """Why a set would leave nothing in the place of something; empty: it would not.
+
+    :param tables: name -> rows, of the set; ``live_rows`` whether the live database has any.
+    :param unfilled: folders that have files, for which the set has none.
+    """
+    why = (
+        ["no table"]
+        if not tables
+        else ["no row, where the live database has some"]
+        if live_rows and not any(tables.values())
+        else []
+    )
+    return [*why, *(f"no file for {folder}, where there are some" for folder in unfilled)]
+
+
 # --- a run ----------------------------------------------------------------------------------------------
 
 

@@ -12,12 +12,13 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_moves as paths
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
@@ -137,6 +138,31 @@ def preflight(config: Config, manifest: Mapping[str, Any], about: Mapping[str, A
     free, needed = room.f_bavail * room.f_frsize, int(manifest["database"]["size_bytes"] * 1.3)
     if free < needed + (config.reserve_mb << 20):
         raise BackupError(f"{config.root}: {free} bytes are free, {needed} are needed to unpack the set.", BAD_INPUT)
+
+
+def refuse_hollow(config: Config, programs: postgres.Programs, manifest: Mapping[str, Any], databases: Sequence[str]) -> None:
+    """Refuse a set that would leave nothing in the place of something, wherever it came from.
+
+    :param databases: those that the live server has.
+    :raises BackupError: BAD_INPUT; what the set lacks.
+    """
+    tables, live_rows = manifests.rows(manifest), False
+    if not any(tables.values()) and config.database in databases:
+        with programs.session(config.database, RESTORE_FAILED) as session:
+            session.ask(sql.QUIET)
+            live_rows = bool(session.ask(sql.FILLED))
+    unfilled = []
+    for files in config.files:
+        entry = manifests.artefact(manifest, f"files:{files['name']}")
+        if entry and entry["entries"] < 2 and paths.entries(Path(files["path"])):  # the folder itself is one
+            unfilled.append(files["path"])
+    lacks = plan.hollow(tables, live_rows, unfilled)
+    if lacks:
+        raise BackupError(
+            f"{manifest['id']} has {' and '.join(lacks)}. If that is to take the place of what is there, say so: "
+            "--allow-empty (allow_empty: true).",
+            BAD_INPUT,
+        )
 
 
 def file_moves(config: Config, found: Set, mark: str) -> list[Move]:

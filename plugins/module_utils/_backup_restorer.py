@@ -120,20 +120,21 @@ class Restorer:
             shutil.rmtree(folder, ignore_errors=True)
 
     def restore(self, name: str, identity: str = "", foreign: bool = False, safety: bool = True, probe: bool = True,
-                files: str = "", wait: float = 0) -> dict[str, Any]:  # fmt: skip
+                files: str = "", wait: float = 0, allow_empty: bool = False) -> dict[str, Any]:  # fmt: skip
         """Restore a set, or a dump of the old kind, and let it take the place of the live database and files.
 
         :param name: a set, `latest`, or the path of a .sql or .sql.gz.
         :param safety: back up what is there first.
         :param files: for a dump of the old kind, the archive of files that belongs to it.
+        :param allow_empty: let a set without tables, rows or files take the place of some.
         :raises BackupError: RESTORE_FAILED: the live database was not touched; RESTORE_UNDONE: everything is as it was.
         """
         with self._told(), self._alone("a restore", wait):
-            found = self._import(name, files) if name.endswith((".sql", ".sql.gz")) else self._chosen(name)
+            found = self._import(name, files, allow_empty) if name.endswith((".sql", ".sql.gz")) else self._chosen(name)
             self._phase("check")
             self.sets.check_bytes(found)
             with self._work() as work, postgres.client(self.config, postgres.server(self.config.container), work) as programs:
-                about = self._preflight(programs, found, foreign)
+                about = self._preflight(programs, found, foreign, allow_empty)
                 saved = ""
                 if safety and self.config.database in about["databases"]:
                     self._phase("safety")
@@ -142,7 +143,7 @@ class Restorer:
         self._phase("")
         return {"changed": True, "set": found.summary(), "saved": saved, "phases": self.phases, **result}
 
-    def restorable(self, name: str, foreign: bool = False) -> Set:
+    def restorable(self, name: str, foreign: bool = False, allow_empty: bool = False) -> Set:
         """A set that could be restored here and now.
 
         :raises BackupError: it could not; nothing was changed.
@@ -150,12 +151,14 @@ class Restorer:
         found = self._chosen(name)
         self.sets.check_bytes(found)
         with postgres.client(self.config, postgres.server(self.config.container)) as programs:
-            self._preflight(programs, found, foreign)
+            self._preflight(programs, found, foreign, allow_empty)
         return found
 
-    def _preflight(self, programs: postgres.Programs, found: Set, foreign: bool) -> dict[str, Any]:
+    def _preflight(self, programs: postgres.Programs, found: Set, foreign: bool, allow_empty: bool) -> dict[str, Any]:
         about: dict[str, Any] = programs.sql(sql.SERVER)[0]
         restores.preflight(self.config, found.manifest, about, foreign)
+        if not allow_empty:
+            restores.refuse_hollow(self.config, programs, found.manifest, about["databases"])
         return about
 
     def returnable(self) -> dict[str, Any]:
@@ -168,9 +171,9 @@ class Restorer:
             raise BackupError("There is no restore to return from.", BAD_INPUT)
         return journal
 
-    def _import(self, name: str, files: str) -> Set:
+    def _import(self, name: str, files: str, allow_empty: bool) -> Set:
         with self._work() as work:
-            return imports.legacy(self.sets, Path(name), files, work, self.tell)
+            return imports.legacy(self.sets, Path(name), files, work, self.tell, allow_empty)
 
     def _restore(self, found: Set, programs: postgres.Programs, work: Path, identity: str, probe: bool) -> dict[str, Any]:
         mark = plan.set_id(time.time(), secrets.token_hex(3))

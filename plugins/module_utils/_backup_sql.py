@@ -71,6 +71,18 @@ ORDER BY n.nspname, c.relname
 \\gexec
 """
 
+# A row for each table that has any.
+FILLED = """
+SELECT format('SELECT to_json(true) WHERE EXISTS (SELECT FROM ONLY %I.%I)', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+\\gexec
+"""
+
+# What somebody has made in a database: what initdb makes has smaller numbers.
+MADE = "SELECT to_json(count(*)) FROM pg_class WHERE oid >= 16384"
+
 SEQUENCES = """
 SELECT format('SELECT json_build_object(''schema'', %L::text, ''name'', %L::text, ''value'', last_value, ''increment'', %s, ''cycle'', %L::boolean)
   FROM %I.%I', n.nspname, c.relname, s.seqincrement, s.seqcycle, n.nspname, c.relname)

@@ -44,6 +44,12 @@ options:
     description: Take a set of another cluster, as on a new machine.
     type: bool
     default: false
+  allow_empty:
+    description:
+      - Take a set that has no table, no row where the live database has some, or no file where there are some. Without this it is refused,
+        because it is nearly always a mistake (C(pg_dump --schema-only), a folder that was not mounted).
+    type: bool
+    default: false
   safety:
     description: Back up first what is there.
     type: bool
@@ -128,7 +134,7 @@ def predicted(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
         return nothing
     if wanted["backup"].endswith((".sql", ".sql.gz")):
         return nothing
-    return {**nothing, "set": engine.restorable(wanted["backup"], wanted["foreign"]).summary()}
+    return {**nothing, "set": engine.restorable(wanted["backup"], wanted["foreign"], wanted["allow_empty"]).summary()}
 
 
 def rows(engine: Engine, name: str) -> str:
@@ -148,6 +154,7 @@ def main() -> None:
             "files": {"type": "str", "default": ""},
             "state": {"type": "str", "choices": ["restored", "undone"], "default": "restored"},
             "foreign": {"type": "bool", "default": False},
+            "allow_empty": {"type": "bool", "default": False},
             "safety": {"type": "bool", "default": True},
             "probe": {"type": "bool", "default": True},
             "identity": {"type": "str", "default": "", "no_log": True},
@@ -169,6 +176,7 @@ def main() -> None:
                 wanted["probe"],
                 wanted["files"],
                 wanted["wait"],
+                wanted["allow_empty"],
             )
         after = rows(engine, result["set"]["id"]) if "set" in result else before
         module.done(engine, result, before, after)

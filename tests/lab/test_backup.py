@@ -269,6 +269,22 @@ def test_a_dump_of_the_old_kind_comes_in_through_quarantine(shop: Shop, tmp_path
     assert shop.sql("SELECT count(*) FROM plain") == "5000"
 
 
+def test_a_file_that_would_leave_nothing_is_refused_by_what_came_of_it(shop: Shop, tmp_path: Path) -> None:
+    before = shop.sql("SELECT count(*) FROM plain"), shop.ids(), properties(shop)
+    file = tmp_path / "dump.sql"
+    for option, said in (("--create", "fills other databases"), ("--schema-only", "no row")):
+        dump = ["docker", "exec", shop.box.name, "pg_dump", "-U", USER, "-d", DATABASE, option]
+        file.write_bytes(subprocess.run(dump, capture_output=True, check=True).stdout)
+        assert said in shop.run("restore", str(file), code=2)["msg"]
+        # Nothing was replaced, and what was refused is no set that somebody could take for the latest.
+        assert (shop.sql("SELECT count(*) FROM plain"), shop.ids(), properties(shop)) == before
+    # Who says so gets it, and can return.
+    shop.run("restore", str(file), "--no-safety", "--allow-empty")
+    assert shop.sql("SELECT count(*) FROM plain") == "0"
+    shop.run("restore", "--undo")
+    assert shop.sql("SELECT count(*) FROM plain") == before[0]
+
+
 def test_the_counts_are_those_of_the_dump_whatever_is_written_meanwhile(shop: Shop) -> None:
     shop.sql("CREATE TABLE IF NOT EXISTS busy (id bigint GENERATED ALWAYS AS IDENTITY, text text)")
     writer = subprocess.Popen(

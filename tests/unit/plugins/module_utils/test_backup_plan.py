@@ -268,3 +268,21 @@ def test_shrinking_is_noticed() -> None:
     assert "the last ones had 100" in plan.shrunk(40, {}, [100, 110, 90], {})[0]
     assert plan.shrunk(100, {"t": 0, "new": 0}, [100], {"t": 6, "gone": 3}) == ["empty since the last set: t"]
     assert plan.shrunk(1, {}, [], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("tables", "live_rows", "said"),
+    [
+        ({}, False, "no table"),
+        ({"t": 0}, True, "no row"),
+        ({"t": 0}, False, ""),  # nothing takes the place of nothing
+        ({"t": 0, "u": 1}, True, ""),
+    ],
+)
+def test_a_set_that_would_leave_nothing_is_known(tables: dict[str, int], live_rows: bool, said: str) -> None:
+    found = plan.hollow(tables, live_rows, [])
+    assert (said in " ".join(found)) if said else not found
+
+
+def test_files_that_would_leave_nothing_are_known() -> None:
+    assert plan.hollow({"t": 1}, True, ["/uploads"]) == ["no file for /uploads, where there are some"]

@@ -170,6 +170,14 @@ def renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     return count[0]
 
 
+def killed(place: Place, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Run the exchange up to a rename, and no further."""
+    with monkeypatch.context() as patched:
+        writing(place, patched, number, Killed())
+        with pytest.raises(Killed):
+            place.run()
+
+
 def test_killed_at_any_rename_everything_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     total = renames(tmp_path, monkeypatch)
     assert total >= 8  # four entries out, four in
@@ -177,9 +185,7 @@ def test_killed_at_any_rename_everything_is_as_it_was(tmp_path: Path, monkeypatc
         folder = tmp_path / str(number)
         folder.mkdir()
         place = Place(folder)
-        with monkeypatch.context() as patched, pytest.raises(Killed):
-            writing(place, patched, number, Killed())
-            place.run()
+        killed(place, monkeypatch, number)
         with monkeypatch.context() as patched:
             writing(place, patched)  # the application has not stopped
             place.exchange().recover()
@@ -195,9 +201,7 @@ def test_killed_again_while_it_is_undone(tmp_path: Path, monkeypatch: pytest.Mon
         folder = tmp_path / str(second)
         folder.mkdir()
         place = Place(folder)
-        with monkeypatch.context() as patched, pytest.raises(Killed):
-            writing(place, patched, total, Killed())
-            place.run()
+        killed(place, monkeypatch, total)
         with monkeypatch.context() as patched, contextlib.suppress(Killed):
             writing(place, patched, second, Killed())
             place.exchange().recover()
