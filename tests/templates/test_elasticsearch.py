@@ -76,7 +76,8 @@ def verdict(configuration: str) -> str:
 @pytest.mark.parametrize(
     "line",
     ["Authorization: Bearer abcdefgh12345678", "password=c4n4ry-secret", '{"api_key":"c4n4ry-secret"}', "postgres://u:c4n4ry-secret@h/d",
-     "x eyJhbGciOiJI.eyJzdWIi.c4n4ry y", "TOKEN: c4n4ry-secret"],
+     "x eyJhbGciOiJI.eyJzdWIi.c4n4ry y", "TOKEN: c4n4ry-secret", "Authorization: Token c4n4ry-secret", "postgres://u:a/c4n4ry@h/d",
+     "GET /callback?code=c4n4ry-secret"],
 )  # fmt: skip
 def test_fluentds_own_redaction(line: str) -> None:
     """The expressions are of the part of Ruby's language that is Python's, too."""
