@@ -124,7 +124,7 @@ class Takeover:
         name = old.run(TRANSFER, wait=WAIT, prune=False)["set"]["id"]
         try:
             self.note(step="restore")
-            done = self.engine(recipients=[], remotes=[]).restore(name, foreign=True, safety=False, wait=WAIT)
+            done = self.engine(recipients=[], remotes=[]).restore(name, foreign=True, safety=False, wait=WAIT, allow_empty=True)
             self.note(step="migrate", rows=done["set"]["rows"])
         finally:
             forget(old.sets)

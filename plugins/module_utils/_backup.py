@@ -23,7 +23,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan impor
 )
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_remote import Remote
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_restorer import Restorer
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Set, iso
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import Set, iso, newest
 
 
 class Engine(Restorer):
@@ -82,10 +82,11 @@ class Engine(Restorer):
         copied, failed = [], []
         for name in self.config.remotes:
             remote = Remote(self.config, name)
-            for found in self.sets.all():
-                if not found.verified or name in found.state.get("offsite", {}):
-                    continue
+            waiting = [entry for entry in self.sets.all() if entry.verified and entry.missing([name])]
+            for found in waiting:
                 try:
+                    if found is waiting[0] and not self._goes_on(remote):
+                        break
                     self.tell(f"copy {found.id}", 0)
                     remote.copy(found)
                     self.sets.note(self.sets.find(found.id), offsite={**found.state.get("offsite", {}), name: iso(time.time())})
@@ -94,6 +95,21 @@ class Engine(Restorer):
                     failed.append(str(error))
                     break  # an unreachable remote is not asked again for every set
         return copied, failed
+
+    def _goes_on(self, remote: Remote) -> bool:
+        """Whether this machine goes on with what is on a remote. A new one does not yet: its first sets would hide what it lost."""
+        if any(remote.remote in entry.state.get("offsite", {}) for entry in self.sets.all() if not entry.state.get("fetched")):
+            return True
+        there = remote.list()
+        theirs = remote.manifest(there[0]) if there else {}
+        if not theirs or theirs["server"]["system_identifier"] in self.sets.ours():
+            return True
+        self.notes.append(
+            f"Nothing is copied to {remote.remote} yet: the sets of {self.config.instance} there (the newest is {there[0]}) are of another "
+            f"cluster ({theirs['server']['system_identifier']}). If this machine is to go on with them, bring them back (docs/backups.md, "
+            "A new machine); if it is another beginning, give it a path of its own in remotes."
+        )
+        return False
 
     # --- retention ---------------------------------------------------------------------------------------
 
@@ -213,13 +229,32 @@ class Engine(Restorer):
 
     # --- what there is -------------------------------------------------------------------------------------
 
-    def fetch(self, name: str = "latest", remote: str = "", wait: float = 0) -> dict[str, Any]:
-        """Bring a set back from elsewhere."""
+    def fetch(self, name: str = "latest", remote: str = "", wait: float = 0, foreign: bool = False) -> dict[str, Any]:
+        """Bring a set back from elsewhere, and say whose it is.
+
+        :param name: `latest` for the newest one there that is not empty; with ``foreign``, of another cluster than this server's.
+        :raises BackupError: there is none, or it is not what was copied there.
+        """
         names = [remote] if remote else self.config.remotes
         if not names:
             raise BackupError("remotes: there are none in the configuration.", BAD_INPUT)
         with self._alone("a fetch", wait):
-            return {"changed": True, "set": Remote(self.config, names[0]).fetch(self.sets, name).summary()}
+            there = Remote(self.config, names[0])
+            wanted = there.newest(self._cluster() if foreign else "") if name == "latest" else name
+            here = next((entry for entry in self.sets.all() if entry.id == wanted), None)
+            if here and not here.verified:
+                raise BackupError(f"{wanted} is here already, and damaged. Move {here.path} away first.", BAD_INPUT)
+            found = here or there.fetch(self.sets, wanted)
+        other = (
+            " That is not this server's: restore it with --foreign (foreign: true)."
+            if found.cluster not in self.sets.ours()
+            else ""
+        )
+        self.notes.append(
+            f"{found.id} {'is here already. It ' if here else ''}is a set of {self.config.instance}, made at "
+            f"{found.manifest['started_at']} of the cluster {found.cluster}.{other}"
+        )
+        return {"changed": not here, "set": found.summary()}
 
     def info(self) -> dict[str, Any]:
         """Everything that is known, without touching anything."""
@@ -227,8 +262,12 @@ class Engine(Restorer):
         if self.sets.root.is_dir():
             self.sets.ready(create=False)
             sets = [entry.summary() for entry in self.sets.all()]
-        good = [entry for entry in sets if entry["verified"]]
-        return {"sets": sets, "latest": (good or [{}])[0], "restore": restores.read_journal(self.config) if sets else {}}
+        latest = newest(self.sets.all()) if sets else None
+        return {
+            "sets": sets,
+            "latest": latest.summary() if latest else {},
+            "restore": restores.read_journal(self.config) if sets else {},
+        }
 
     def remote_info(self) -> dict[str, Any]:
         """The sets elsewhere, by remote."""

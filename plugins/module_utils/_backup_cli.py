@@ -65,6 +65,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     restore.add_argument("--no-probe", action="store_true", help="do not ask the application whether it works")
     fetch = commands.add_parser("fetch", parents=[common], help="bring a set back from elsewhere")
     fetch.add_argument("set", nargs="?", default="latest")
+    fetch.add_argument("--foreign", action="store_true", help="latest is the newest of another cluster, as on a new machine")
     fetch.add_argument("--remote", default="", help="which one; default: the first of the configuration")
     commands.add_parser("recover", parents=[common], help="put right what a killed run left")
     return top
@@ -121,7 +122,7 @@ def act(engine: Engine, chosen: argparse.Namespace) -> dict[str, Any]:
             chosen.allow_empty,
         )
     if chosen.command == "fetch":
-        return engine.fetch(chosen.set, chosen.remote, wait)
+        return engine.fetch(chosen.set, chosen.remote, wait, chosen.foreign)
     if chosen.command == "recover":
         return engine.recover()
     return engine.remote_info() if chosen.remote else engine.info()
@@ -133,7 +134,8 @@ def table(result: dict[str, Any]) -> str:
     sets = result.get("sets") or ([result["set"]] if "set" in result else [])
     for entry in sets:
         marks = ["verified" if entry["verified"] else "NOT VERIFIED", *(["drilled"] if entry["drilled"] else []),
-                 *(["encrypted"] if entry["encrypted"] else []), *(["kept"] if entry["keep"] else []), *entry["offsite"]]  # fmt: skip
+                 *(["encrypted"] if entry["encrypted"] else []), *(["kept"] if entry["keep"] else []),
+                 *([f"fetched, of the cluster {entry['cluster']}"] if entry.get("fetched") else []), *entry["offsite"]]  # fmt: skip
         lines.append(
             f"{entry['id']}  {entry['bytes'] / 1e6:9.1f} MB  {entry['rows']:>9} rows  {', '.join(marks)}  {entry['reason']}".rstrip()
         )

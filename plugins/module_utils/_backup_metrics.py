@@ -51,9 +51,7 @@ def of_sets(sets: Sequence[Set], remotes: Sequence[str]) -> dict[str, float]:
         values[PREFIX + "last_success_timestamp_seconds"] = plan.id_time(good[0].id) or 0
         values[PREFIX + "last_size_bytes"] = manifests.size(good[0].manifest)
         values[PREFIX + "last_rows"] = sum(manifests.rows(good[0].manifest).values())
-        values[PREFIX + "missing_copies"] = sum(
-            remote not in entry.state.get("offsite", {}) for entry in good for remote in remotes
-        )
+        values[PREFIX + "missing_copies"] = sum(len(entry.missing(remotes)) for entry in good)
     drills = [check for entry in good for check in entry.state["verification"] if check["level"] == "drill" and check["ok"]]
     if drills:
         newest = max(drills, key=lambda check: str(check["at"]))

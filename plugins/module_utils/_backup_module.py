@@ -35,5 +35,7 @@ class BackupModule(AnsibleModule):
 
     def done(self, engine: Engine, result: dict[str, Any], before: Any, after: Any) -> None:
         """End well, with a diff if one is wanted."""
+        for note in engine.notes:
+            self.warn(note)
         diff = {"diff": {"before": before, "after": after}} if self._diff else {}
         self.exit_json(**result, notes=engine.notes, **diff)

@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan as plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BAD_INPUT, UPLOAD_FAILED, BackupError, Config
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import PARTIAL, Set, Sets
 
+NOT_THERE = 3  # rclone's exit code for a directory that does not exist
 MANIFEST = "manifest.json"
 LOCAL = "state.json"  # what this host knows; it changes, and a copy need not
 
@@ -30,6 +34,8 @@ class Remote:
             ["rclone", *own, "--retries", "3", "--low-level-retries", "3", "--contimeout", "15s", "--timeout", "60s", *arguments]
         )
         out, _none = process.communicate()
+        if process.returncode == NOT_THERE and arguments[0] == "lsf":
+            return ""  # nothing was ever copied there
         if process.returncode:
             raise BackupError(f"{self.remote}: rclone {arguments[0]}: {postgres.words(process)}", UPLOAD_FAILED)
         return out.decode()
@@ -52,6 +58,33 @@ class Remote:
         names = [line.split("/")[0] for line in listed.splitlines()]
         return sorted((name for name in names if plan.id_time(name) is not None), reverse=True)
 
+    def manifest(self, name: str) -> dict[str, Any]:
+        """What a set there says of itself.
+
+        :raises BackupError: it cannot be read.
+        """
+        try:
+            found = json.loads(self._rclone("cat", f"{self.base}/{name}/{MANIFEST}"))
+        except ValueError as error:
+            raise BackupError(f"{self.remote}: the manifest of {name} is no JSON: {error}", UPLOAD_FAILED) from error
+        problems = manifests.problems(found, name, self.config.instance)
+        if problems:
+            raise BackupError(f"{self.remote}: {name}: {' '.join(problems)}", UPLOAD_FAILED)
+        return dict(found)
+
+    def newest(self, unlike: str = "") -> str:
+        """The newest set there that is not empty.
+
+        :param unlike: a cluster; only sets of another one count.
+        :raises BackupError: there is none.
+        """
+        for name in self.list():
+            found = self.manifest(name)
+            if any(manifests.rows(found).values()) and found["server"]["system_identifier"] != unlike:
+                return name
+        other = " of another cluster than this server's" if unlike else ""
+        raise BackupError(f"{self.remote} has no set of {self.config.instance}{other} that has any rows.", BAD_INPUT)
+
     def remove(self, name: str) -> None:
         """Remove one set there: the manifest first, so that it is no set any more whatever happens next.
 
@@ -66,20 +99,16 @@ class Remote:
     def fetch(self, sets: Sets, name: str) -> Set:
         """Bring a set back, and let it appear once every byte is proven.
 
-        :param name: `latest` for the newest one there.
+        :raises BackupError: there is no such set, or it is not what was copied there.
         """
-        there = self.list()
-        wanted = (there or [""])[0] if name == "latest" else name
-        if wanted not in there:
-            raise BackupError(f"{self.remote} has no set {wanted or 'at all'} of {self.config.instance}.", BAD_INPUT)
-        if (sets.root / wanted).exists():
-            raise BackupError(f"{wanted} is here already.", BAD_INPUT)
-        partial = sets.root / f"{PARTIAL}{wanted}"
+        if name not in self.list():
+            raise BackupError(f"{self.remote} has no set {name} of {self.config.instance}.", BAD_INPUT)
+        partial = sets.root / f"{PARTIAL}{name}"
         partial.mkdir(mode=0o700)
         try:
-            self._rclone("copy", f"{self.base}/{wanted}", str(partial))
+            self._rclone("copy", f"{self.base}/{name}", str(partial))
             for path in Path(partial).iterdir():
                 path.chmod(0o600)
-            return sets.adopt(partial, wanted, self.remote)
+            return sets.adopt(partial, name, self.remote)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

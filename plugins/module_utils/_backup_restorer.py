@@ -29,7 +29,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan impor
     BackupError,
     Config,
 )
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import WORK, Set, Sets
+from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_sets import WORK, Set, Sets, newest
 
 
 class Restorer:
@@ -85,17 +85,36 @@ class Restorer:
     def _latest(self, name: str) -> Set:
         """A set to look at; told if `latest` is not the newest there is."""
         found = self.sets.find(name)
-        overlooked = self.sets.overlooked(name)
+        overlooked = self.sets.overlooked(found, self.sets.all()) if name == "latest" else ""
         self.notes += [overlooked] if overlooked else []
         return found
 
-    def _chosen(self, name: str) -> Set:
-        """A set to restore.
+    def _chosen(self, name: str, foreign: bool) -> Set:
+        """The set to restore. On a machine that has sets of two clusters nobody but the operator knows which one `latest` is of.
 
-        :raises BackupError: as `latest` it would be an older one than the newest there is, and what was written since would be lost.
+        :raises BackupError: there is none; which one is meant is not certain; or as `latest` it would be an older one than the newest
+            there is, and what was written since would be lost.
         """
-        found = self.sets.find(name)
-        overlooked = self.sets.overlooked(name)
+        if name != "latest":
+            return self.sets.find(name)
+        sets = self.sets.all()
+        if foreign:
+            own = self._cluster()
+            sets = [entry for entry in sets if entry.cluster != own]
+            chosen = newest(sets)
+            if not chosen:
+                raise BackupError(f"There is no verified set of another cluster in {self.config.root}.", BAD_INPUT)
+            found = chosen
+        else:
+            found, ours = self.sets.find(name), self.sets.ours()
+            other = newest([entry for entry in sets if entry.cluster not in ours])
+            if other and found.cluster in ours:
+                raise BackupError(
+                    f"latest could be {found.id}, made here, or {other.id}, which came from {other.state['fetched']} and is of another "
+                    "cluster. Name the one that is meant, or say --foreign (foreign: true) for the newest of another cluster.",
+                    BAD_INPUT,
+                )
+        overlooked = self.sets.overlooked(found, sets)
         if overlooked:
             raise BackupError(f"{overlooked} Nothing was restored: name the one that you want, such as {found.id}.", BAD_INPUT)
         return found
@@ -130,7 +149,7 @@ class Restorer:
         :raises BackupError: RESTORE_FAILED: the live database was not touched; RESTORE_UNDONE: everything is as it was.
         """
         with self._told(), self._alone("a restore", wait):
-            found = self._import(name, files, allow_empty) if name.endswith((".sql", ".sql.gz")) else self._chosen(name)
+            found = self._import(name, files, allow_empty) if name.endswith((".sql", ".sql.gz")) else self._chosen(name, foreign)
             self._phase("check")
             self.sets.check_bytes(found)
             with self._work() as work, postgres.client(self.config, postgres.server(self.config.container), work) as programs:
@@ -140,6 +159,8 @@ class Restorer:
                     self._phase("safety")
                     saved = dump(self.sets, f"before the restore of {found.id}", False, self.tell, []).id
                 result = self._restore(found, programs, work, identity, probe)
+                if found.cluster != about["system_identifier"]:
+                    self.sets.goes_on(found.cluster)
         self._phase("")
         return {"changed": True, "set": found.summary(), "saved": saved, "phases": self.phases, **result}
 
@@ -148,11 +169,16 @@ class Restorer:
 
         :raises BackupError: it could not; nothing was changed.
         """
-        found = self._chosen(name)
+        found = self._chosen(name, foreign)
         self.sets.check_bytes(found)
         with postgres.client(self.config, postgres.server(self.config.container)) as programs:
             self._preflight(programs, found, foreign, allow_empty)
         return found
+
+    def _cluster(self) -> str:
+        """The identifier of the cluster that the server runs."""
+        with postgres.client(self.config, postgres.server(self.config.container)) as programs:
+            return str(programs.sql(sql.SERVER)[0]["system_identifier"])
 
     def _preflight(self, programs: postgres.Programs, found: Set, foreign: bool, allow_empty: bool) -> dict[str, Any]:
         about: dict[str, Any] = programs.sql(sql.SERVER)[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import secrets
@@ -78,6 +79,20 @@ class Set:
         """Whether it is proven."""
         return not self.problem and manifests.verified(self.state)
 
+    @property
+    def empty(self) -> bool:
+        """Whether no table of it has a row: as a new machine's first one, it is nothing that a restore or a copy would be for."""
+        return not self.problem and not any(manifests.rows(self.manifest).values())
+
+    @property
+    def cluster(self) -> str:
+        """The identifier of the PostgreSQL cluster that it is of."""
+        return str(self.manifest.get("server", {}).get("system_identifier", ""))
+
+    def missing(self, remotes: Sequence[str]) -> list[str]:
+        """Remotes that it is not copied to yet, and has to be."""
+        return [] if self.empty else [remote for remote in remotes if remote not in self.state.get("offsite", {})]
+
     def summary(self) -> dict[str, Any]:
         """What a list shows."""
         checks = {entry["level"]: entry["at"] for entry in self.state.get("verification", []) if entry["ok"]}
@@ -93,6 +108,8 @@ class Set:
             "offsite": sorted(self.state.get("offsite", {})),
             "keep": bool(self.state.get("keep")),
             "release": self.manifest.get("release", ""),
+            "cluster": self.cluster,
+            "fetched": self.state.get("fetched", ""),
             "warnings": self.manifest.get("warnings", []),
             "problem": self.problem,
         }
@@ -170,29 +187,33 @@ class Sets:
         return [self._load(name) for name in sorted(names, reverse=True)]
 
     def find(self, name: str) -> Set:
-        """A set by its name, or the newest verified one as `latest`.
+        """A set by its name, or the newest verified one that is not empty as `latest`; an empty one if there is no other.
 
         :raises BackupError: there is none.
         """
         if name == "latest":
-            good = [entry for entry in self.all() if entry.verified]
-            if not good:
+            found = newest(self.all())
+            if not found:
                 raise BackupError(f"There is no verified set in {self.root}.", BAD_INPUT)
-            return good[0]
+            return found
         if plan.id_time(name) is None or not (self.root / name).is_dir():
             raise BackupError(f"There is no set {name} in {self.root}. `list` shows what there is.", BAD_INPUT)
         return self._load(name)
 
-    def overlooked(self, name: str) -> str:
-        """That `latest` is not the newest set there is, since that one is not verified; empty: it is, or a set has a name."""
-        if name != "latest":
+    @staticmethod
+    def overlooked(found: Set, sets: Sequence[Set]) -> str:
+        """That a set newer than the one found as `latest` is passed over since it is not verified; empty if there is none.
+
+        :param sets: those among which it was found, newest first.
+        """
+        passed = next(
+            (entry for entry in itertools.takewhile(lambda entry: entry.id != found.id, sets) if not entry.verified), None
+        )
+        if not passed:
             return ""
-        newest, found = self.all()[0], self.find(name)
-        if newest.id == found.id:
-            return ""
-        bad = [entry["problem"] for entry in newest.state.get("verification", []) if not entry["ok"]]
-        why = newest.problem or "; ".join(bad) or "it was never checked"
-        return f"The newest set {newest.id} is not verified ({why}); the newest verified one is {found.id}."
+        bad = [entry["problem"] for entry in passed.state.get("verification", []) if not entry["ok"]]
+        why = passed.problem or "; ".join(bad) or "it was never checked"
+        return f"The newest set {passed.id} is not verified ({why}); the newest verified one is {found.id}."
 
     def _load(self, name: str) -> Set:
         return self._read(self.root / name, name)
@@ -251,15 +272,28 @@ class Sets:
         self.check_bytes(manifest)
         now = iso(time.time())
         checks = [{"level": level, "at": now, "ok": True, "problem": ""} for level in ("decode", "checksum")]
-        self._write_state(partial, {"verification": checks, "keep": False, "offsite": {remote: now}})
+        self._write_state(partial, {"verification": checks, "keep": False, "offsite": {remote: now}, "fetched": remote})
         self.appear(partial, name)
         return self.find(name)
 
+    def ours(self) -> set[str]:
+        """The clusters whose data this machine goes on with: those of sets made here, and those that were restored here."""
+        marker = _statefile.read(self.root / MARKER) or {}
+        return {*marker.get("predecessors", []), *(entry.cluster for entry in self.all() if not entry.state.get("fetched"))}
+
+    def goes_on(self, cluster: str) -> None:
+        """From now on this machine goes on with the data of that cluster."""
+        marker = {**(_statefile.read(self.root / MARKER) or {}), "instance": self.config.instance}
+        marker.pop("schema", None)
+        _statefile.write(
+            self.root / MARKER, {**marker, "predecessors": sorted({*marker.get("predecessors", []), cluster})}, 0o600
+        )
+
     def point_latest(self) -> None:
         """Let `latest` name the newest verified set, for people."""
-        good = [entry for entry in self.all() if entry.verified]
-        if good:
-            _statefile.point(self.root / "latest", good[0].id)
+        found = newest(self.all())
+        if found:
+            _statefile.point(self.root / "latest", found.id)
         else:
             (self.root / "latest").unlink(missing_ok=True)
 
@@ -326,17 +360,24 @@ class Sets:
 
     def entries(self, remotes: Sequence[str] = ()) -> list[plan.Entry]:
         """All sets as retention sees them."""
+        ours = self.ours()
         return [
             plan.Entry(
                 entry.id,
                 plan.id_time(entry.id) or 0,
                 entry.verified,
-                bool(entry.state.get("keep")),
-                any(remote not in entry.state.get("offsite", {}) for remote in remotes),
+                bool(entry.state.get("keep")) or entry.cluster not in ours,  # it was brought here, and not restored yet
+                bool(entry.missing(remotes)),
             )
             for entry in self.all()
             if not entry.problem  # what cannot be read is nobody's to remove but a person's
         ]
+
+
+def newest(sets: Sequence[Set]) -> Set | None:
+    """The first verified one of sets that are newest first; an empty one only where there is no other."""
+    good = [entry for entry in sets if entry.verified]
+    return next((entry for entry in good if not entry.empty), good[0] if good else None)
 
 
 def write(path: Path, text: str) -> None:

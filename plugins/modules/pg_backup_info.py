@@ -42,9 +42,10 @@ sets:
   elements: dict
   sample:
     - {id: 20261125T031801Z-9893ba, bytes: 48123456, rows: 120000, verified: true, drilled: "2026-11-25T03:30:00Z", offsite: ["s3:b/c"],
-       encrypted: false, keep: false, reason: timer, release: v1.1.0, warnings: [], problem: "", started_at: "2026-11-25T03:18:01Z"}
+       encrypted: false, keep: false, reason: timer, release: v1.1.0, warnings: [], problem: "", started_at: "2026-11-25T03:18:01Z",
+       cluster: "7577012345678901234", fetched: ""}
 latest:
-  description: The newest verified set; empty when there is none.
+  description: The newest verified set that has any rows, or else the newest verified one; empty when there is none.
   returned: success
   type: dict
 restore:

@@ -27,7 +27,7 @@ options:
     default: 0
   backup:
     description:
-      - Name of a set, V(latest) for the newest one, or the path of a C(.sql) or C(.sql.gz) on the server.
+      - Name of a set, V(latest) for the newest one that has any rows, or the path of a C(.sql) or C(.sql.gz) on the server.
       - If the newest set is not verified, V(latest) is refused with the names of that one and of the newest verified one.
     type: str
     default: latest
@@ -41,7 +41,8 @@ options:
     choices: [restored, undone]
     default: restored
   foreign:
-    description: Take a set of another cluster, as on a new machine.
+    description:
+      - Take a set of another cluster, as on a new machine. V(latest) is then the newest of another cluster.
     type: bool
     default: false
   allow_empty:

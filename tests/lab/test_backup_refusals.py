@@ -146,25 +146,6 @@ def test_a_set_of_another_cluster_or_a_newer_server_is_refused(shop: Shop, good:
         shop.lab.remove(other)
 
 
-def test_nothing_takes_the_place_of_something_unless_somebody_says_so(shop: Shop, good: str) -> None:
-    shop.sql("TRUNCATE rows")
-    (shop.uploads / "first").unlink()
-    bare = shop.run("run")["set"]["id"]
-    shop.run("restore", bare, "--no-safety")  # the negative control: there is nothing to lose
-    shop.sql("INSERT INTO rows VALUES (1, 'x', 1)")
-    (shop.uploads / "first").write_text("an upload")
-    said = shop.run("restore", bare, "--no-safety", code=2)["msg"]
-    assert "no row" in said and f"no file for {shop.uploads}" in said and "--allow-empty" in said
-    assert shop.sql("SELECT count(*) FROM rows") == "1" and (shop.uploads / "first").exists()
-    shop.sql("DROP TABLE rows")
-    none = shop.run("run")["set"]["id"]
-    assert "no table" in shop.run("restore", none, "--no-safety", code=2)["msg"]
-    shop.run("restore", bare, "--no-safety", "--allow-empty")
-    assert shop.sql("SELECT count(*) FROM rows") == "0" and not (shop.uploads / "first").exists()
-    shop.run("restore", good, "--no-safety")
-    assert shop.sql("SELECT count(*) FROM rows") == "200000" and (shop.uploads / "first").exists()
-
-
 def test_of_four_at_once_one_works(shop: Shop, good: str) -> None:
     before = shop.ids()
     runs = [
@@ -214,3 +195,22 @@ def test_a_shrunken_database_is_noticed(shop: Shop, good: str) -> None:
     finally:
         shop.sql("INSERT INTO rows SELECT * FROM gone; DROP TABLE gone")
         shop.write(guard="warn")
+
+
+def test_nothing_takes_the_place_of_something_unless_somebody_says_so(shop: Shop, good: str) -> None:
+    shop.sql("TRUNCATE rows")
+    (shop.uploads / "first").unlink()
+    bare = shop.run("run")["set"]["id"]
+    shop.run("restore", bare, "--no-safety")  # the negative control: there is nothing to lose
+    shop.sql("INSERT INTO rows VALUES (1, 'x', 1)")
+    (shop.uploads / "first").write_text("an upload")
+    said = shop.run("restore", bare, "--no-safety", code=2)["msg"]
+    assert "no row" in said and f"no file for {shop.uploads}" in said and "--allow-empty" in said
+    assert shop.sql("SELECT count(*) FROM rows") == "1" and (shop.uploads / "first").exists()
+    shop.sql("DROP TABLE rows")
+    none = shop.run("run")["set"]["id"]
+    assert "no table" in shop.run("restore", none, "--no-safety", code=2)["msg"]
+    shop.run("restore", bare, "--no-safety", "--allow-empty")
+    assert shop.sql("SELECT count(*) FROM rows") == "0" and not (shop.uploads / "first").exists()
+    shop.run("restore", good, "--no-safety")
+    assert shop.sql("SELECT count(*) FROM rows") == "200000" and (shop.uploads / "first").exists()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -18,6 +19,7 @@ from .backups import DATABASE, Shop, as_root
 from .boxes import Lab, until
 
 pytestmark = as_root
+ROOT = Path(__file__).parents[2]
 REMOTE = "s3:bucket/path"
 SECRET = "CANARY-s3-secret"
 
@@ -143,6 +145,72 @@ def test_copies_go_with_their_set_and_an_empty_disk_removes_none(shop: Shop, s3:
     assert set(left) <= set(there(shop, s3))
 
 
+def documented(app: str) -> list[list[str]]:
+    """The commands that docs/backups.md gives for a new machine, in their order."""
+    text = (ROOT / "docs/backups.md").read_text().partition("\n## A new machine\n")[2].partition("\n## ")[0]
+    lines = [line for block in text.split("```")[1::2] for line in block.strip().splitlines()]
+    return [line.replace("kasaneha-backup", f"{app}-backup").split() for line in lines]
+
+
+@contextlib.contextmanager
+def installed(shop: Shop) -> Iterator[str]:
+    """The command and its configuration where the role puts them; the name of the application."""
+    app = shop.config["instance"]
+    program, folder = Path(f"/usr/local/sbin/{app}-backup"), Path(f"/etc/{app}")
+    folder.mkdir(mode=0o700)
+    try:
+        (folder / "backup.json").symlink_to(shop.folder / "backup.json")
+        program.write_bytes(shop.program.read_bytes())
+        program.chmod(0o755)
+        yield app
+    finally:
+        program.unlink(missing_ok=True)
+        shutil.rmtree(folder)
+
+
+def test_a_lost_machine_is_recovered_by_the_documented_commands(shop: Shop, s3: S3, tmp_path: Path) -> None:
+    lost = shop.run("run")["set"]
+    (tmp_path / "new").mkdir()
+    new = Shop(shop.lab, tmp_path / "new", remotes=[REMOTE], rclone_config=str(s3.config), instance=shop.config["instance"])
+    (new.uploads / "first").unlink()
+    copies = new.run("list", "--remote")["remotes"]
+    # What site.yml does at its end, on nothing and on what migrations made: no copy of it, and nobody's latest.
+    for statement in ("SELECT 1", "CREATE TABLE schema_migrations AS SELECT 42 AS version"):
+        new.sql(statement)
+        assert new.run("run", "--reason", "site")["copied"] == []
+        assert new.run("list", "--remote")["remotes"] == copies
+    assert [entry["rows"] for entry in new.run("list")["sets"]] == [1, 0] and new.run("list")["latest"]["rows"] == 1
+    assert 'missing_copies{app="' in (new.folder / "backup.prom").read_text()
+    commands = documented(new.config["instance"])
+    assert [" ".join(words)[:36] for words in commands[:2]] == [
+        "ansible-playbook site.yml -i invento",
+        "ansible-playbook playbooks/restore.ym",
+    ]
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        f"all:\n  vars: {{ansible_connection: local, ansible_become: false, app_name: {new.config['instance']},"
+        f" ansible_python_interpreter: {sys.executable}}}\n  children: {{app: {{hosts: {{new: }}}}, backup: {{hosts: {{new: }}}}}}\n"
+    )
+    with installed(new) as app:
+        new.run("fetch", "--foreign")
+        refused = new.run("restore", code=2)["msg"]
+        assert lost["id"] in refused and "--foreign" in refused  # which one `latest` is of, nobody knows but the operator
+        for words in commands[1:]:
+            new.sql("DROP TABLE IF EXISTS t")
+            playbook = ["ansible-playbook", words[1], "-i", str(inventory), *words[4:]]
+            command = playbook if words[0] == "ansible-playbook" else [f"/usr/local/sbin/{app}-backup", *words[1:]]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            if "restore" in " ".join(words):
+                assert new.sql("SELECT count(*) FROM t") == "20000" and (new.uploads / "first").read_text() == "an upload"
+    # It goes on where the lost one ended.
+    made = new.run("run")
+    assert (
+        f"{REMOTE}: {made['set']['id']}" in made["copied"]
+        and new.run("list", "--remote")["remotes"][REMOTE][0] == made["set"]["id"]
+    )
+
+
 def test_a_bare_machine_begins_again_from_the_copy_alone(shop: Shop, s3: S3, tmp_path: Path) -> None:
     key = tmp_path / "key.txt"
     subprocess.run(["age-keygen", "-o", str(key)], check=True, capture_output=True)
@@ -154,7 +222,8 @@ def test_a_bare_machine_begins_again_from_the_copy_alone(shop: Shop, s3: S3, tmp
     bare = Shop(shop.lab, tmp_path / "bare", remotes=[REMOTE], rclone_config=str(s3.config), instance=shop.config["instance"])
     (bare.uploads / "first").unlink()
     assert bare.run("fetch")["set"]["id"] == name
-    assert "is here already" in bare.run("fetch", name, code=2)["msg"]
+    again = bare.run("fetch", name)
+    assert not again["changed"] and again["set"]["id"] == name  # whoever is interrupted begins again
     assert "has no set 20200101T000000Z-000000" in bare.run("fetch", "20200101T000000Z-000000", code=2)["msg"]
     assert "another cluster" in bare.run("restore", name, "--identity", str(key), code=2)["msg"]
     bare.run("restore", name, "--identity", str(key), "--foreign")
