@@ -19,6 +19,5 @@ class FilterModule:
             "port_problems": _preflight.port_problems,
             "address_problems": _preflight.address_problems,
             "bracketed": _preflight.bracketed,
-            "json_problems": _preflight.json_problems,
             "problem_report": _preflight.report,
         }

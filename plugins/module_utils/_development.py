@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import containers_with_ports
 from ansible_collections.kasaneha.deploy.plugins.module_utils._release import image_record
 
 
@@ -122,19 +122,6 @@ def path_problems(services: Mapping[str, Any], build: bool, found: Mapping[str, 
             missing.append(path)
             problems.append(f"{variable}: there is no {kind} {path} on {host}. Check the source out there, or name where it is.")
     return problems
-
-
-def containers_with_ports(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Read lines of ``docker ps --format '{{json .}}'``: name, application by label, ports of this host."""
-    found = []
-    for line in lines:
-        entry = json.loads(line)
-        labels = dict(part.partition("=")[::2] for part in str(entry.get("Labels", "")).split(","))
-        ports: set[int] = set()
-        for first, last in re.findall(r":(\d+)(?:-(\d+))?->", str(entry.get("Ports", ""))):
-            ports.update(range(int(first), int(last or first) + 1))
-        found.append({"name": entry.get("Names", ""), "app": labels.get("kasaneha.deploy.app", ""), "ports": sorted(ports)})
-    return found
 
 
 def ports_to_try(wanted: Mapping[str, Any], lines: Iterable[str], app: str) -> list[int]:

@@ -111,12 +111,33 @@ def cast_problems(options: Mapping[str, Mapping[str, Any]], values: Mapping[str,
     return problems
 
 
-def port_problems(wanted: Mapping[str, Any], listening: Iterable[Mapping[str, Any]], own: Iterable[str]) -> list[str]:
-    """Find ports that two variables want, or that a foreign process already holds.
+def containers_with_ports(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Read lines of ``docker ps --format '{{json .}}'``: name, application by label, TCP ports of this host."""
+    found = []
+    for line in lines:
+        entry = json.loads(line)
+        labels = dict(part.partition("=")[::2] for part in str(entry.get("Labels", "")).split(","))
+        ports: set[int] = set()
+        for first, last in re.findall(r":(\d+)(?:-(\d+))?->[\d-]+/tcp", str(entry.get("Ports", ""))):
+            ports.update(range(int(first), int(last or first) + 1))
+        found.append({"name": entry.get("Names", ""), "app": labels.get("kasaneha.deploy.app", ""), "ports": sorted(ports)})
+    return found
+
+
+def port_problems(
+    wanted: Mapping[str, Any],
+    listening: Iterable[Mapping[str, Any]],
+    own: Iterable[str],
+    containers: Iterable[str] = (),
+    app: str = "",
+) -> list[str]:
+    """Find ports that two variables want, or that a foreign process or container already holds.
 
     :param wanted: what wants the port (a variable's name) -> port number.
     :param listening: ``ansible_facts.tcp_listen`` of community.general.listen_ports_facts.
     :param own: process names that may hold the ports because they belong to us.
+    :param containers: lines of ``docker ps --format '{{json .}}'``. Docker listens for all of them: whose a port is only they tell.
+    :param app: the application whose containers may hold the ports; empty if none may.
     """
     problems = []
     by_port: dict[int, list[str]] = {}
@@ -131,11 +152,14 @@ def port_problems(wanted: Mapping[str, Any], listening: Iterable[Mapping[str, An
     for entry in listening:
         if entry.get("name") not in mine:
             foreign.setdefault(int(entry["port"]), entry)
+    others = [entry for entry in containers_with_ports(containers) if not app or entry["app"] != app]
     for port, names in sorted(by_port.items()):
         if len(names) > 1:
             problems.append(f"{' and '.join(names)}: all want port {port}. Give each its own.")
-        if port in foreign:
+        holder = next((f"the container {entry['name']}" for entry in others if port in entry["ports"]), "")
+        if not holder and port in foreign:
             holder = f"{foreign[port].get('name') or 'another program'} (pid {foreign[port].get('pid', '?')})"
+        if holder:
             problems.append(f"{names[0]}: port {port} is taken by {holder}. Stop it, or choose another port.")
     return problems
 

@@ -4,8 +4,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from .playbook import play
+
+CONFIG = "/etc/docker/daemon.json"
+CONVERGE = "molecule/debian12/converge.yml"
 
 
 @pytest.mark.parametrize("name", ["docker", "nginx"])
@@ -31,9 +38,68 @@ def test_daemon_settings_are_in_force(root):
 
 
 def test_settings_of_others_stay_in_the_daemon_s_configuration(root):
-    settings = json.loads(root("cat /etc/docker/daemon.json"))
+    settings = json.loads(root(f"cat {CONFIG}"))
     assert settings["max-concurrent-downloads"] == 4  # not ours: stays
     assert settings["log-driver"] == "journald"  # ours: wins
+    assert "log-opts" not in settings  # those of json-file, with which journald does not start
+    assert "userland-proxy" not in settings  # a flag says it, and Docker takes it from one place only
+    assert "--userland-proxy=false" in root("tr '\\0' ' ' < /proc/$(pidof dockerd)/cmdline")
+
+
+@pytest.fixture
+def shop(root: Callable[[str], str]) -> Iterator[None]:
+    """Somebody's container without a restart policy: since before the first run it is the same process, whatever a test does."""
+    yield
+    assert root("docker inspect --format '{{.State.Running}} {{.State.Pid}}' shop").split() == [
+        "true",
+        root("cat /root/shop.pid").strip(),
+    ]
+
+
+def test_a_container_that_nothing_starts_again_outlived_the_first_run(root, shop):
+    started = root("systemctl show --property=ActiveEnterTimestampMonotonic --value docker; docker inspect --format '{{.State.Pid}}' shop | "
+                   "xargs -I{} awk '{print $22 * 1000000 / 100}' /proc/{}/stat").split()  # fmt: skip
+    assert float(started[0]) > float(started[1])  # Docker was restarted since
+
+
+def test_settings_that_docker_does_not_start_with_are_put_back(root, shop):
+    before = root(f"cat {CONFIG}")
+    done = play(CONVERGE, "--tags", "docker", docker_daemon_extra_options={"registry-mirrors": ["nonsense"]})
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and 'invalid mirror: unsupported scheme "" in "nonsense"' in said, said[-3000:]
+    assert "The old file is back, and Docker runs with it" in said
+    assert root(f"cat {CONFIG}") == before and ".before" not in root("ls /etc/docker")
+    assert root("systemctl is-active docker").strip() == "active"
+
+
+def test_flags_and_ports_of_others_are_named_before_anything_is_changed(shop):
+    done = play(
+        "playbooks/preflight.yml", app_postgres_bind_address="127.0.0.1", app_postgres_port=19000, nginx_status_port=19000,
+        docker_daemon_extra_options={"userland-proxy": True, "log-opts": {"max-size": "1m"}},
+    )  # fmt: skip
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and re.search("changed=0 ", said), said[-3000:]
+    for words in (
+        "app_postgres_port: port 19000 is taken by the container shop.",
+        "docker_daemon_options.userland-proxy: is true, and Docker's unit says false by a flag",
+        "log-opts: max-size is not an option of the log driver journald",
+    ):
+        assert words in said, said[-3000:]
+
+
+def test_with_swarm_live_restore_is_left_out_and_who_would_stop_is_named(root, shop):
+    done = play(CONVERGE, "--tags", "docker", docker_daemon_extra_options={"live-restore": False})  # by a reload: nothing stops
+    assert done.returncode == 0 and "false" in root("docker info --format '{{.LiveRestoreEnabled}}'"), done.stdout[-3000:]
+    root("docker swarm init --advertise-addr 127.0.0.1")
+    try:
+        done = play(CONVERGE, "--tags", "docker")
+        assert done.returncode == 0 and re.search("changed=0 ", done.stdout), done.stdout[-3000:]
+        done = play("playbooks/preflight.yml", docker_daemon_extra_options={"debug": True})
+        assert done.returncode != 0 and "shop would stop for good: no restart policy, and Swarm refuses" in " ".join(
+            done.stdout.split()
+        )
+    finally:
+        root("docker swarm leave --force")
 
 
 def test_check_mode_changed_nothing(root):

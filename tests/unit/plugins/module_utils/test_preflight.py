@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import zip_longest
 
 import pytest
@@ -133,6 +134,42 @@ def entry(port: int, name: str, pid: int = 7, address: str = "0.0.0.0") -> dict[
 def test_ports(wanted: dict[str, object], listening: list[dict[str, object]], own: list[str], expected: list[str]) -> None:
     problems = _preflight.port_problems(wanted, listening, iter(own))
     assert [problem[: len(start)] for problem, start in zip_longest(problems, expected, fillvalue="")] == expected
+
+
+def container(name: str, ports: str, app: str = "") -> str:
+    """One line of ``docker ps --format '{{json .}}'``."""
+    return json.dumps({"Names": name, "Ports": ports, "Labels": f"a=b,kasaneha.deploy.app={app}" if app else ""})
+
+
+CONTAINERS = [
+    container("shop-web", "0.0.0.0:18080->80/tcp, [::]:18080->80/tcp"),
+    container("ours-blue", "127.0.0.1:18081->8080/tcp", "ours"),
+    container("shop-many", "0.0.0.0:7000-7002->7000-7002/tcp, :::9000->9000/udp, 9001/tcp"),
+]
+DOCKER = ["docker-proxy", "dockerd"]
+
+
+@pytest.mark.parametrize(
+    ("port", "listening", "app", "expected"),
+    [
+        # Whoever listens for it, a container of somebody else is somebody else.
+        (18080, [entry(18080, "docker-proxy")], "ours", ["port 18080 is taken by the container shop-web."]),
+        (18080, [entry(18080, "dockerd")], "ours", ["port 18080 is taken by the container shop-web."]),
+        (18080, [], "ours", ["port 18080 is taken by the container shop-web."]),
+        (7001, [entry(7001, "docker-proxy")], "ours", ["port 7001 is taken by the container shop-many."]),
+        (9000, [], "ours", []),  # UDP
+        (9001, [], "ours", []),  # inside the container only
+        (18081, [entry(18081, "docker-proxy")], "ours", []),
+        (18081, [entry(18081, "docker-proxy")], "other", ["port 18081 is taken by the container ours-blue."]),
+        (18081, [], "", ["port 18081 is taken by the container ours-blue."]),  # what is no container's is none of ours
+        (80, [entry(80, "dockerd")], "ours", []),  # whom Docker holds it for is not known
+        (18080, [entry(18080, "nginx", 9)], "ours", ["port 18080 is taken by the container shop-web."]),
+        (18082, [entry(18082, "nginx", 9)], "ours", ["port 18082 is taken by nginx (pid 9)."]),
+    ],
+)
+def test_a_port_of_a_container(port: int, listening: list[dict[str, object]], app: str, expected: list[str]) -> None:
+    problems = _preflight.port_problems({"x": port}, listening, DOCKER, CONTAINERS, app)
+    assert problems == [f"x: {problem} Stop it, or choose another port." for problem in expected]
 
 
 @pytest.mark.parametrize(
