@@ -185,6 +185,13 @@ def says(values: Sequence[str], setting: Any) -> bool:
     return values[-1] == str(setting)
 
 
+def in_force(state: State) -> dict[str, Any]:
+    """All settings, of the file and of the flags; none of a file that is no JSON object. What may be secret is left out."""
+    said = {"true": True, "false": False}
+    here = {} if json_problems(state.text or "{}", CONFIG) else json.loads(hidden(state.text or "{}"))
+    return {**here, **{key: said.get(values[-1].lower(), hidden(values[-1])) for key, values in state.flags.items()}}
+
+
 def merged(current: Mapping[str, Any], options: Mapping[str, Any], state: State) -> dict[str, Any]:
     """The settings that are wanted on top of those that are there; ``None`` removes one.
 

@@ -9,7 +9,6 @@ allow; whatever no rule names stays closed. So their order means nothing, and no
 from __future__ import annotations
 
 import ipaddress
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Union
@@ -284,23 +283,15 @@ def ssh_problems(wanted: Any, listening: Iterable[Any], sources: Any, client: st
     return problems + found
 
 
-def daemon_problems(text: str) -> list[str]:
-    """Settings of Docker with which neither its ports nor this firewall work; ``text`` is daemon.json."""
-    try:
-        options = json.loads(text or "{}")
-    except ValueError:
-        return []  # the docker role reports it
-    if not isinstance(options, dict):
-        return []
+def daemon_problems(options: Mapping[str, Any]) -> list[str]:
+    """Settings of Docker with which neither its ports nor this firewall work, of its file and of the flags of its unit."""
+    where = "/etc/docker/daemon.json or a flag of Docker's unit"
     problems = []
     for key in ("iptables", "ip6tables"):
         if options.get(key) is False:
             problems.append(
-                f'/etc/docker/daemon.json: "{key}": false leaves containers without isolation and a way out. Remove it; the guard closes'
-                " what Docker opens."
+                f'{where}: "{key}": false leaves containers without isolation and a way out. Remove it; the guard closes what Docker opens.'
             )
     if options.get("firewall-backend", "iptables") != "iptables":
-        problems.append(
-            '/etc/docker/daemon.json: "firewall-backend" must be iptables beside UFW, which drops what the other backend forwards.'
-        )
+        problems.append(f'{where}: "firewall-backend" must be iptables beside UFW, which drops what the other backend forwards.')
     return problems

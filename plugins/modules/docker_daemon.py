@@ -22,9 +22,9 @@ description:
     good. In check mode these are returned as RV(problems), and are no failure.
 options:
   options:
-    description: Settings, as in C(daemon.json); V(null) removes one.
+    description: Settings, as in C(daemon.json); V(null) removes one. Without any, they stay as they are.
     type: dict
-    required: true
+    default: {}
 attributes:
   check_mode:
     description: Says what would be done.
@@ -56,6 +56,11 @@ restarted:
   description: Whether the daemon was restarted, or would be.
   returned: always
   type: bool
+settings:
+  description: Settings before, of the file and of the flags, without what may be secret.
+  returned: always
+  type: dict
+  sample: {hosts: "fd://", live-restore: true}
 """
 
 import contextlib
@@ -210,9 +215,9 @@ class Host:
 
 def unit_text() -> str:
     """The unit and its drop-ins from the disk: systemctl tells of those only that systemd has read."""
-    unit = next((folder / UNIT for folder in FOLDERS if (folder / UNIT).is_file()), Path(UNIT))
+    unit = [folder / UNIT for folder in FOLDERS if (folder / UNIT).is_file()][:1]
     drop_ins = {path.name: path for folder in reversed(FOLDERS) for path in (folder / f"{UNIT}.d").glob("*.conf")}
-    return "\n".join(read(path) for path in (unit, *(drop_ins[name] for name in sorted(drop_ins))))
+    return "\n".join(read(path) for path in (*unit, *(drop_ins[name] for name in sorted(drop_ins))))
 
 
 def read(path: Path) -> str:
@@ -238,7 +243,7 @@ def replace_file(path: Path, text: str) -> None:
 
 def main() -> None:
     """Look, decide, do."""
-    module = AnsibleModule(argument_spec={"options": {"type": "dict", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"options": {"type": "dict", "default": {}}}, supports_check_mode=True)
     host, options = Host(module), module.params["options"]
     state = host.observe()
     plan = daemon.plan(state, options)
@@ -246,7 +251,13 @@ def main() -> None:
         state = replace(state, containers=host.containers() if state.running else [])
         plan = daemon.plan(state, options)
     problems = plan.problems or (host.refused(plan.text) if plan.changed else [])
-    result = {"changed": plan.changed, "problems": problems, "reloaded": plan.reload, "restarted": plan.restart}
+    result = {
+        "changed": plan.changed,
+        "problems": problems,
+        "reloaded": plan.reload,
+        "restarted": plan.restart,
+        "settings": daemon.in_force(state),
+    }
     if module._diff:
         path = daemon.CONFIG
         result["diff"] = {

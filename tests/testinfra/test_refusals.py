@@ -47,6 +47,7 @@ CASES = {
                 "web": service(imgae="x", secrets={"ONE": "jwt_secret", "TWO": "gemini_api_key"}),
                 "ssh": service(publish={"blue": 22, "green": 19003}),
                 "one": service(publish={"blue": 19004, "green": 19004}),
+                "two": service(publish={"blue": 18080, "green": 18180}),  # of the application that runs here
             },
             "nginx_sites": [{"name": "x", "names": ["x.test"], "certificate": "x", "upstream": "nobody"}],
         },
@@ -63,6 +64,7 @@ CASES = {
             ["app_services.web.imgae: is not a key"],
             ["app_services.ssh.publish.blue: port 22 is taken by sshd"],
             ["all want port 19004"],
+            ["app_services.two.publish.", "is taken by the container kasaneha-backend-"],
             ["'nobody' is not one of nginx_upstreams"],
         ],
     ),

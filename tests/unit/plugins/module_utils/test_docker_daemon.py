@@ -172,6 +172,20 @@ def test_a_file_that_is_no_json_is_refused_and_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "flags", "expected"),
+    [
+        ("", {}, {}),
+        ('{"iptables": true}', {"iptables": ["false"], "hosts": ["fd://"]}, {"iptables": False, "hosts": "fd://"}),
+        ('{"icc": false}', {"ip6tables": ["true"]}, {"icc": False, "ip6tables": True}),
+        ("{,}", {"debug": ["true"]}, {"debug": True}),
+        ('{"proxies": {"http-proxy": "http://u:geheim@p"}}', {}, {"proxies": {"http-proxy": "http://***@p"}}),
+    ],
+)
+def test_the_settings_that_are_in_force(text: str, flags: dict[str, list[str]], expected: dict[str, Any]) -> None:
+    assert daemon.in_force(daemon.State(text=text, flags=flags)) == expected
+
+
+@pytest.mark.parametrize(
     ("current", "options", "state", "reload", "restart"),
     [
         ({}, OURS, {}, True, True),

@@ -194,19 +194,17 @@ def test_ssh(wanted: Any, listening: list[Any], sources: list[str], client: str,
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("options", "expected"),
     [
-        ("", []),
-        ("{,}", []),  # the docker role reports it
-        ("[]", []),
-        ('{"iptables": true, "firewall-backend": "iptables"}', []),
-        ('{"iptables": false}', ['"iptables": false']),
-        ('{"iptables": false, "ip6tables": false}', ['"iptables": false', '"ip6tables": false']),
-        ('{"firewall-backend": "nftables"}', ["must be iptables beside UFW"]),
+        ({}, []),
+        ({"iptables": True, "firewall-backend": "iptables"}, []),
+        ({"iptables": False}, ['"iptables": false']),
+        ({"iptables": False, "ip6tables": False}, ['"iptables": false', '"ip6tables": false']),
+        ({"firewall-backend": "nftables"}, ["must be iptables beside UFW"]),
     ],
 )
-def test_settings_of_docker(text: str, expected: list[str]) -> None:
-    problems = _firewall.daemon_problems(text)
+def test_settings_of_docker(options: dict[str, Any], expected: list[str]) -> None:
+    problems = _firewall.daemon_problems(options)
     assert len(problems) == len(expected)
     assert all(
         words in problem and "/etc/docker/daemon.json" in problem for problem, words in zip(problems, expected, strict=True)
