@@ -27,6 +27,8 @@ from tests.testinfra.load import Load  # noqa: E402 - the same load as in the te
 SERVER, ADDRESS = "kasaneha-lab-molecule-release", "198.51.100.22"
 INVENTORY = "molecule/release/inventory"
 WATCH = 5  # seconds that each release is watched
+# As in production: Prometheus asks both colours all the time, and keeps its connections.
+MONITORED = {"monitoring_enabled": True}
 NEAR = 0.1  # seconds around a switch that count as "during"
 
 
@@ -42,7 +44,7 @@ def playbook(name: str, mitogen: bool = False, **variables: Any) -> str:
     """Run a playbook on the server."""
     command = ["lab/mitogen.sh"] if mitogen else []
     path = {**os.environ, "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"}
-    return run(*command, "ansible-playbook", name, "-i", INVENTORY, "-e", json.dumps(variables), env=path)
+    return run(*command, "ansible-playbook", name, "-i", INVENTORY, "-e", json.dumps({**MONITORED, **variables}), env=path)
 
 
 def on_server(script: str, *arguments: str) -> str:

@@ -14,12 +14,13 @@ import subprocess
 import time
 
 import report
-from deploy import ADDRESS, INVENTORY, ROOT, Load, playbook, record, shell
+from deploy import ADDRESS, INVENTORY, MONITORED, ROOT, Load, playbook, record, shell
 
 
 def killed_after(seconds: float, release: str) -> str:
     """Deploy a release and kill the run after so many seconds; the phase that the journal was in."""
-    variables = json.dumps({"app_release": release, "force": True, "nginx_watch_seconds": 3, "nginx_revert_seconds": 5})
+    quick = {"app_release": release, "force": True, "nginx_watch_seconds": 3, "nginx_revert_seconds": 5}
+    variables = json.dumps({**MONITORED, **quick})
     command = [str(ROOT / ".venv/bin/ansible-playbook"), "playbooks/deploy.yml", "-i", INVENTORY, "-e", variables]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     time.sleep(seconds)

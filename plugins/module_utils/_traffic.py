@@ -9,33 +9,38 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 
-def count_requests(entries: Iterable[Mapping[str, Any]], colour: str, addresses: Iterable[str]) -> dict[str, int]:
+def count_requests(entries: Iterable[Mapping[str, Any]], colour: str, upstreams: Mapping[str, Iterable[str]]) -> dict[str, int]:
     """Count what an edge's log says of a colour.
 
+    Only requests for which a container of the application was asked count: the edge shows the colour beside its own
+    pages, too (dashboards, logs, files, a location that returns a status), and these say nothing of a release.
+
     :param entries: lines of the log: ``colour``, ``status``, ``upstream`` ("address, address : address").
-    :param addresses: ``address:port`` of the colour's own containers.
+    :param upstreams: colour -> ``address:port`` of its containers.
     :returns: ``requests`` that were meant for the colour, ``errors`` among them (5xx), and ``elsewhere``: those that
-        another address than the colour's had to answer.
+        another colour had to answer.
     """
-    addresses = set(addresses)
+    colours = {address: name for name, addresses in upstreams.items() for address in addresses}
     counted = {"requests": 0, "errors": 0, "elsewhere": 0}
     for entry in entries:
         if entry.get("colour") != colour:
             continue
-        asked = str(entry.get("upstream", "")).replace(" : ", ", ").split(", ")
-        error = int(entry.get("status", 0)) >= 500
-        if asked == [""] and not error:
-            continue  # answered by the edge itself: a limit, a file
-        counted["requests"] += 1
-        counted["errors"] += error
-        counted["elsewhere"] += not error and asked[-1] not in addresses
+        asked = re.split(" : |, ", str(entry.get("upstream", "")))
+        # Without a server that is taken for alive nginx writes the name of the upstream, which ends with the colour.
+        own = [colours.get(name) or colour for name in asked if name in colours or name.endswith(f"_{colour}")]
+        if own:
+            error = int(entry.get("status", 0)) >= 500
+            counted["requests"] += 1
+            counted["errors"] += error
+            counted["elsewhere"] += not error and own[-1] != colour
     return counted
 
 
@@ -119,19 +124,32 @@ class Log:
 OPEN = ("01", "02")
 
 
-def connections(table: str, addresses: Iterable[str]) -> int:
+def connections(table: str, addresses: Iterable[str], owned: Container[str] | None) -> int:
     """Count open connections from this host to addresses.
 
     :param table: what ``/proc/net/tcp`` and ``/proc/net/tcp6`` hold.
     :param addresses: ``address:port``, IPv6 in brackets.
+    :param owned: inodes of the sockets that count; None: all.
     """
     wanted = {_hexadecimal(address) for address in addresses}
-    count = 0
-    for line in table.splitlines():
-        fields = line.split()
-        if len(fields) > 3 and fields[3] in OPEN and fields[2] in wanted:
-            count += 1
-    return count
+    rows = [row for row in map(str.split, table.splitlines()) if len(row) > 9 and row[3] in OPEN and row[2] in wanted]
+    return sum(owned is None or row[9] in owned for row in rows)
+
+
+def sockets(proc: Path, program: str) -> set[str]:
+    """Inodes of the sockets that the processes of a program have open.
+
+    :raises OSError: it may not be seen, which needs the rights of root.
+    """
+    found = set()
+    for process in proc.glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            if (process / "comm").read_text().strip() != program:
+                continue
+            for link in (process / "fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                    found |= set(re.findall(r"^socket:\[(\d+)\]$", os.readlink(link)))
+    return found
 
 
 def _hexadecimal(address: str) -> str:
@@ -143,7 +161,15 @@ def _hexadecimal(address: str) -> str:
     return "".join(f"{word:08X}" for word in words) + f":{int(port):04X}"
 
 
-def open_connections(addresses: Iterable[str]) -> int:
-    """Count open connections from this host to addresses now."""
-    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
-    return connections("\n".join(table.read_text() for table in tables if table.exists()), addresses)
+def open_connections(addresses: Iterable[str], program: str = "nginx", proc: Path = Path("/proc")) -> int:
+    """Count open connections of a program on this host to addresses now; everybody's where it cannot be seen whose they are.
+
+    Others' do not count: a Prometheus keeps one to each colour for as long as it runs.
+    """
+    tables = [proc / "net" / name for name in ("tcp", "tcp6")]
+    # The table first: whose socket was closed when its owner is looked for, has ended its connection.
+    table = "\n".join(path.read_text() for path in tables if path.exists())
+    try:
+        return connections(table, addresses, sockets(proc, program))
+    except OSError:
+        return connections(table, addresses, None)

@@ -72,7 +72,9 @@ options:
     type: int
     default: 120
   drain_timeout:
-    description: For O(state=served), how long to wait until no connection to the other colours is left; 0 does not wait.
+    description:
+      - For O(state=served), for how many seconds at most to wait until nginx has no connection to the other colours left.
+      - 0 counts them and does not wait.
     type: int
     default: 0
 attributes:
@@ -123,12 +125,12 @@ watched:
   returned: when it was on trial
   type: dict
 drain_seconds:
-  description: How long it took until no connection to the other colours was left.
-  returned: when it was drained
+  description: How many seconds it took until nginx had no connection to the other colours left.
+  returned: for O(state=served)
   type: float
 leftovers:
-  description: Connections to the other colours that were still open when the time was over.
-  returned: when it was drained
+  description: Connections of nginx to the other colours that were still open when the time was over.
+  returned: for O(state=served)
   type: int
 """
 
@@ -155,7 +157,7 @@ class Trial:
 
         :raises RuntimeError: the colour does not do well; the edge went back.
         """
-        usual = _traffic.count_requests(self.log.before(), before["colour"], self.addresses(before["colour"]))
+        usual = _traffic.count_requests(self.log.before(), before["colour"], self.params["upstreams"])
         # Armed first: from here on there is a way back that needs nobody.
         self.arm()
         try:
@@ -168,10 +170,6 @@ class Trial:
             disarm(self.module)
             raise
         return self.result
-
-    def addresses(self, colour: str) -> list[str]:
-        """Where the containers of a colour listen."""
-        return list(self.params["upstreams"].get(colour, []))
 
     def arm(self) -> None:
         unit = self.params["revert_unit"]
@@ -214,9 +212,9 @@ class Trial:
     def watch(self, usual: dict[str, int]) -> None:
         """Look each second at what users got, and ask as they do."""
         counted, failed, said = {"requests": 0, "errors": 0, "elsewhere": 0}, 0, ""
-        addresses, end = self.addresses(self.params["colour"]), time.monotonic() + self.params["watch_seconds"]
+        end = time.monotonic() + self.params["watch_seconds"]
         while True:
-            new = _traffic.count_requests(self.log.new(), self.params["colour"], addresses)
+            new = _traffic.count_requests(self.log.new(), self.params["colour"], self.params["upstreams"])
             counted = {key: counted[key] + new[key] for key in counted}
             self.result["watched"] = counted
             problem = self.probe()
@@ -301,7 +299,7 @@ def main() -> None:
             )
         except OSError as error:
             module.fail_json(msg=f"{error.filename or folder}: {error.strerror}. Is the disk full, or the folder gone?", **result)
-    if params["state"] == "served" and params["drain_timeout"] and not module.check_mode:
+    if params["state"] == "served" and not module.check_mode:
         result.update(drain(params))
     module.exit_json(changed=changed, **result, **diff)
 

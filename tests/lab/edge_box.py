@@ -28,7 +28,13 @@ MORE = [
     {"path": "/api/v1/live", "upstream": "backend", "websocket": True},
     {"path": "/old", "return": "301 /new"},
     {"path": "/office", "upstream": "frontend", "allow": ["10.9.0.0/16"]},
+    {"path": "/closed", "return": "503"},
 ]
+# Pages of the edge's own beside the application's, as those of monitoring are: one that answers, one behind which nobody is.
+PAGES = """
+location ^~ /board/ { proxy_pass http://127.0.0.1:8090/; }
+location ^~ /dead-board/ { proxy_pass http://127.0.0.1:8091/; }
+"""
 
 
 class Answer(NamedTuple):
@@ -90,7 +96,7 @@ class Edge:
     def __init__(self, lab: Lab, release: str) -> None:
         self.release, self.lab = release, lab
         self.box: Box = lab.start(
-            f"edge:{release}", cap_add=["NET_ADMIN"], sysctls={"net.ipv6.conf.all.disable_ipv6": "0"},
+            f"edge:{release}", cap_add=["NET_ADMIN", "SYS_PTRACE"], sysctls={"net.ipv6.conf.all.disable_ipv6": "0"},
             volumes={lab.volume(): {"bind": "/var/lib/kasaneha", "mode": "rw"}},  # as on a server: no file system of layers
         )  # fmt: skip
         self.sh(
@@ -134,13 +140,14 @@ class Edge:
         version = self.sh("nginx -V 2>&1")
         return rendered(
             version=version, tls={"kasaneha": REAL}, site_api_domain=API, __nginx_brotli={"stat": {"exists": True}},
-            **{"kasaneha_more_locations": MORE, **overrides},
+            **{"kasaneha_more_locations": MORE, "kasaneha_more_pages": PAGES, **overrides},
         )  # fmt: skip
 
     def configure(self, **overrides: Any) -> Edge:
         """Let nginx read a configuration; it is running with it when this returns. Sites of the inventory, and a few locations more."""
         sites = (
-            """{{ [site_main | combine({'locations': kasaneha_more_locations + site_api_locations, 'hsts': true}), site_api] }}"""
+            "{{ [site_main | combine({'locations': kasaneha_more_locations + site_api_locations, 'hsts': true,"
+            " 'extra': kasaneha_more_pages}), site_api] }}"
         )
         text = self.text(**{"nginx_sites": sites, **overrides})
         self.put("/etc/nginx/nginx.conf", text)

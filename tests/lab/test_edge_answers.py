@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _traffic
 
 from .boxes import Lab
-from .edge_box import ASSETS, BALANCED, SITE, WWW, Answer, Edge, to, trusting
+from .edge_box import ASSETS, BALANCED, PORTS, SITE, WWW, Answer, Edge, to, trusting
 
 SECURITY = {
     "X-Frame-Options": "DENY",
@@ -283,6 +286,43 @@ def test_http3_is_announced_where_it_is_spoken(edge: Edge) -> None:
     finally:
         edge.configure(**BALANCED)
     assert "alt-svc" not in edge.ask("/").headers
+
+
+# --- what a release is judged by ---------------------------------------------------------------------------------
+
+UPSTREAMS = {colour: [f"127.0.0.1:{port}" for port in ports] for colour, ports in (("blue", PORTS[:2]), ("green", PORTS[2:]))}
+
+
+def test_only_what_the_application_was_asked_says_something_of_a_release(edge: Edge) -> None:
+    before = len(edge.log())
+    statuses = [
+        edge.ask(path, client="203.0.113.12").status
+        for path in ("/board/configuration", "/dead-board/", "/closed", "/", "/api/v1/status/500")
+    ]
+    assert statuses == [200, 503, 503, 200, 500]
+    lines = edge.log()[before:]
+    assert {line["colour"] for line in lines} == {"blue"} and len(lines) == 5  # nginx names the colour beside all of them
+    assert _traffic.count_requests(lines, "blue", UPSTREAMS) == {"requests": 2, "errors": 1, "elsewhere": 0}
+    assert _traffic.count_requests(lines, "blue", {"green": UPSTREAMS["blue"]}) == {"requests": 2, "errors": 1, "elsewhere": 1}
+
+
+def test_only_connections_of_nginx_hold_up_a_drain(edge: Edge) -> None:
+    edge.put("/opt/traffic.py", Path(_traffic.__file__).read_text())
+    count = f"cd /opt; python3 -c 'import traffic; print(traffic.open_connections({json.dumps(UPSTREAMS['blue'])}))'"
+    held = 'import socket, time; held = [socket.create_connection(("127.0.0.1", port)) for port in (18080, 18081)]'
+    edge.sh(f"setsid python3 -c '{held}; print(7, flush=True); time.sleep(60)' >/tmp/held 2>&1 & echo $! >/tmp/holder")
+    try:
+        edge.box.until("connections of another program", lambda: edge.sh("cat /tmp/held").strip() == "7", 10)
+        edge.box.until("no connection of nginx", lambda: edge.sh(count).strip() == "0", 20)  # it closes idle ones itself
+        assert len(edge.sh("ss -Htn state established dst 127.0.0.1 dport ge :18080 dport le :18081").splitlines()) >= 2
+        connection = to(edge.address, SITE, trusting(), SITE)
+        connection.request("POST", "/api/v1/sessions/7/stream", headers={"X-Forwarded-For": "203.0.113.13"})
+        answer = connection.getresponse()
+        assert edge.sh(count).strip() == "1"
+        answer.read()
+        connection.close()
+    finally:
+        edge.sh("kill $(cat /tmp/holder)")
 
 
 # --- steps ----------------------------------------------------------------------------------------------------

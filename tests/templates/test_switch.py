@@ -178,8 +178,8 @@ def test_the_log_of_requests_is_one_json_object() -> None:
 def test_the_watch_reads_what_the_edge_writes() -> None:
     said = {"$colour": "green", "$status": "200", "$upstream_addr": "10.0.0.4:1, 10.0.0.4:2"}
     line = re.sub(r"\$\w+", lambda found: said.get(found[0], "1"), log_format(http(), "main"))
-    for addresses, elsewhere in ((["10.0.0.4:2"], 0), (["10.0.0.4:1"], 1)):
-        counted = _traffic.count_requests(_traffic.entries(line.encode()), "green", addresses)
+    for blue, green, elsewhere in ((["10.0.0.4:1"], ["10.0.0.4:2"], 0), (["10.0.0.4:2"], ["10.0.0.4:1"], 1)):
+        counted = _traffic.count_requests(_traffic.entries(line.encode()), "green", {"blue": blue, "green": green})
         assert counted == {"requests": 1, "errors": 0, "elsewhere": elsewhere}
 
 

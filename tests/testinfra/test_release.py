@@ -84,15 +84,18 @@ def settled(root, colour: str) -> None:
 def test_a_release_costs_no_request(users, root, serving, record):
     before = record()
     assert serving() == before["release"] == "v1.0.0"
+    # As Prometheus does: another program asks the old colour for as long as it answers, and keeps its connection.
+    asks = f'c = http.client.HTTPConnection("127.0.0.1", {18080 if before["colour"] == "blue" else 18180})'
+    again = 'exec("while not time.sleep(1): c.request(\\"GET\\", \\"/health\\"); c.getresponse().read()")'
+    root(f"setsid python3 -c 'import http.client, time; {asks}; {again}' >/dev/null 2>&1 </dev/null &")
     with unharmed(users):
         done = deploy("v1.1.0")
         assert done.returncode == 0, done.stdout[-3000:]
     assert serving() == "v1.1.0" and record()["colour"] != before["colour"]
     settled(root, record()["colour"])
     line = json.loads(root("tail -1 /var/lib/kasaneha/releases.log"))
-    assert (line["from_release"], line["to_release"], line["outcome"]) == ("v1.0.0", "v1.1.0", "done") and line["seconds"][
-        "switch"
-    ] > 0
+    assert (line["from_release"], line["to_release"], line["outcome"]) == ("v1.0.0", "v1.1.0", "done") and line["leftovers"] == 0
+    assert line["seconds"]["switch"] > 0
 
 
 def test_check_mode_shows_the_plan_and_changes_nothing(root, record):
@@ -207,7 +210,15 @@ def together(root, record) -> dict[str, Any]:
     root(f"""cd /var/www/kasaneha; tail -1 'releases/{before["release"]}' > releases/v0.0.1; echo _astro/old.js >> releases/v0.0.1
         touch assets/_astro/old.js assets/_astro/foreign.js; rm -f /run/asked /run/go 'releases/{goal}'""")  # so that it is published anew
     backup = ["timeout", "300", "sh", "-c", "touch /run/asked; until [ -e /run/go ]; do sleep 0.1; done"]
-    first = start("playbooks/deploy.yml", app_release=goal, force=True, app_keep_releases=0, app_before_release=backup, **QUICK)
+    first = start(
+        "playbooks/deploy.yml",
+        app_release=goal,
+        force=True,
+        app_keep_releases=0,
+        app_before_release=backup,
+        nginx_drain_timeout=0,
+        **QUICK,
+    )
     root("for i in $(seq 1800); do test -e /run/asked && exit 0; sleep 0.1; done; exit 1")
     second = deploy("v1.0.0", force=True)
     at_work = first.process.poll() is None

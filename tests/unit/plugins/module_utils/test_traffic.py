@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _traffic
 
 GREEN, BLUE = ["10.0.0.4:18180", "10.0.0.5:18180"], ["10.0.0.4:18080", "10.0.0.5:18080"]
+GRAFANA = "127.0.0.1:3000"  # of the edge's own pages, no upstream of the application
 
 
 def line(upstream: str = GREEN[0], status: int = 200, colour: str = "green") -> dict[str, Any]:
@@ -37,9 +38,22 @@ def counted(requests: int, errors: int = 0, elsewhere: int = 0) -> dict[str, int
         ([line(status=500), line(status=502), line()], counted(3, errors=2)),
         # Others' requests.
         ([line(BLUE[0], colour="blue"), line(BLUE[0], 500, colour="blue"), line("", 503, colour="")], counted(0)),
-        # Answered by the edge itself: a limit, a file; an error of its own is one all the same.
-        ([line("", 429), line("", 200)], counted(0)),
-        ([line("", 503)], counted(1, errors=1)),
+        # Answered by the edge itself: a limit, a file, a location that returns a status.
+        ([line("", 429), line("", 200), line("", 503)], counted(0)),
+        # Pages of the edge that are not the application's, whatever they say; a name that only looks like an upstream of it.
+        (
+            [line(GRAFANA), line(GRAFANA, 502), line("unix:/run/page.sock"), line("[::1]:19531"), line("10.0.0.4:1818")],
+            counted(0),
+        ),
+        ([line("grafana", 502), line("backend_blue", 502), line("evergreen", 502)], counted(0)),
+        # A foreign service before the application's (authentication) or after it (X-Accel-Redirect) answers for itself.
+        (
+            [line(f"{GRAFANA} : {GREEN[0]}"), line(f"{GREEN[0]} : {GRAFANA}"), line(f"{GREEN[0]} : {GRAFANA}", 502)],
+            counted(3, errors=1),
+        ),
+        ([line(f"{GRAFANA} : {BLUE[0]}"), line(f"{BLUE[0]} : {GRAFANA}")], counted(2, elsewhere=2)),
+        # Where no server of an upstream is taken for alive, nginx writes its name.
+        ([line("backend_green", 502), line(f"{GREEN[0]}, backend_green", 502)], counted(2, errors=2)),
         # The last address is the one that answered.
         ([line(f"{GREEN[0]}, {GREEN[1]}")], counted(1)),
         ([line(f"{GREEN[0]}, {BLUE[0]}")], counted(1, elsewhere=1)),
@@ -49,12 +63,11 @@ def counted(requests: int, errors: int = 0, elsewhere: int = 0) -> dict[str, int
         # After an internal redirect.
         ([line(f"{BLUE[0]}, {BLUE[1]} : {GREEN[0]}")], counted(1)),
         ([line(f"{GREEN[0]} : {BLUE[0]}")], counted(1, elsewhere=1)),
-        ([line("10.0.0.4:1818")], counted(1, elsewhere=1)),  # no part of an address is one
         ([{"colour": "green"}, {}, {"status": 500}], counted(0)),
     ],
 )
 def test_count_requests(lines: list[dict[str, Any]], expected: dict[str, int]) -> None:
-    assert _traffic.count_requests(iter(lines), "green", iter(GREEN)) == expected
+    assert _traffic.count_requests(iter(lines), "green", {"blue": iter(BLUE), "green": GREEN}) == expected
 
 
 @pytest.mark.parametrize(
@@ -225,11 +238,11 @@ TABLE = """\
    7: 0100007F:9C4A 0100007F:46A0 08 00000000:00000000 00:00000000 00000000    33        0 35097 1 0000000000000000 20 4 30 10 -1
    8: 0400000A:9C4C 0500000A:46A0 01 00000000:00000000 00:00000000 00000000    33        0 35098 1 0000000000000000 20 4 30 10 -1
    9: 0100007F:9C4E 0100007F:46A1 01 00000000:00000000 00:00000000 00000000    33        0 35099 1 0000000000000000 20 4 30 10 -1
-  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid
-   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0
-   1: 00000000000000000000000001000000:9C40 00000000000000000000000001000000:46A0 01 00000000:00000000 00:00000000 00000000    33
-   2: 00000000000000000000000001000000:9C42 00000000000000000000000001000000:46A0 06 00000000:00000000 03:00001770 00000000     0
-   3: 000000FD000000000000000005000000:9C44 000000FD000000000000000004000000:4704 01 00000000:00000000 00:00000000 00000000    33
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 36000 1
+   1: 00000000000000000000000001000000:9C40 00000000000000000000000001000000:46A0 01 00000000:00000000 00:00000000 00000000    33        0 36001 1
+   2: 00000000000000000000000001000000:9C42 00000000000000000000000001000000:46A0 06 00000000:00000000 03:00001770 00000000     0        0 36002 1
+   3: 000000FD000000000000000005000000:9C44 000000FD000000000000000004000000:4704 01 00000000:00000000 00:00000000 00000000    33        0 36003 1
 """
 
 
@@ -251,17 +264,63 @@ TABLE = """\
     ],
 )
 def test_connections(addresses: list[str], count: int) -> None:
-    assert _traffic.connections(TABLE, iter(addresses)) == count
+    every = {line.split()[9] for line in TABLE.splitlines() if len(line.split()) > 9}
+    assert _traffic.connections(TABLE, iter(addresses), every) == count
+    assert _traffic.connections(TABLE, iter(addresses), set()) == 0
 
 
 def test_an_address_that_is_a_name_is_no_address() -> None:
     with pytest.raises(ValueError, match="localhost"):
-        _traffic.connections("", ["localhost:1"])
+        _traffic.connections("", ["localhost:1"], set())
+
+
+def process(proc: Path, pid: int, name: str, *sockets: str) -> None:
+    """A process as the kernel shows it."""
+    (proc / str(pid) / "fd").mkdir(parents=True)
+    (proc / str(pid) / "comm").write_text(f"{name}\n")
+    (proc / str(pid) / "fd" / "0").symlink_to("/dev/null")
+    for number, inode in enumerate(sockets, 3):
+        (proc / str(pid) / "fd" / str(number)).symlink_to(f"socket:[{inode}]")
+
+
+def test_sockets_belong_to_the_program_whose_processes_have_them_open(tmp_path: Path) -> None:
+    process(tmp_path, 10, "nginx", "1", "2")
+    process(tmp_path, 11, "nginx", "2", "3")  # an old worker after a reload, which still sends an answer
+    process(tmp_path, 12, "prometheus", "4")
+    process(tmp_path, 13, "nginx-exporter", "5")
+    (tmp_path / "14").mkdir()  # it ended while it was looked at
+    (tmp_path / "self").mkdir()
+    (tmp_path / "net").mkdir()
+    assert _traffic.sockets(tmp_path, "nginx") == {"1", "2", "3"}
+    assert _traffic.sockets(tmp_path, "caddy") == set()
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the table is of a little-endian kernel")
+def test_without_the_right_to_see_whose_sockets_are_all_count(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(TABLE)
+    process(tmp_path, 10, "nginx", "35094")
+    assert _traffic.open_connections(["127.0.0.1:18080"], proc=tmp_path) == 1
+    (tmp_path / "11").mkdir()
+    (tmp_path / "11/comm").write_text("nginx\n")
+    (tmp_path / "11/fd").touch()  # not to be read, and not because it is gone
+    assert _traffic.open_connections(["127.0.0.1:18080"], proc=tmp_path) == 2
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the table is of a little-endian kernel")
+def test_only_connections_of_the_program_count(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(TABLE)
+    process(tmp_path, 12, "prometheus", "35096", "35098")
+    assert _traffic.open_connections(["127.0.0.1:18080", "10.0.0.5:18080"], proc=tmp_path) == 0
+    process(tmp_path, 10, "nginx", "35094")
+    assert _traffic.open_connections(["127.0.0.1:18080", "10.0.0.5:18080"], proc=tmp_path) == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="no /proc here")
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_connections_of_this_host(family: int, host: str) -> None:
+    program = Path("/proc/self/comm").read_text().strip()
     with socket.socket(family) as server:
         try:
             server.bind((host, 0))
@@ -270,11 +329,12 @@ def test_connections_of_this_host(family: int, host: str) -> None:
         server.listen()
         port = server.getsockname()[1]
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        assert _traffic.open_connections([address]) == 0
+        assert _traffic.open_connections([address], program) == 0
         with socket.create_connection((host, port)), socket.create_connection((host, port)) as second:
-            assert _traffic.open_connections([address]) == 2
+            assert _traffic.open_connections([address], program) == 2
+            assert _traffic.open_connections([address]) == 0  # they are not nginx's
             second.shutdown(socket.SHUT_WR)  # we have ended it, whatever the other side does
-            assert _traffic.open_connections([address]) == 1
+            assert _traffic.open_connections([address], program) == 1
 
 
 def test_lines_that_nginx_wrote_to_the_renamed_file_before_it_was_told(tmp_path):

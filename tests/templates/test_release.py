@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tasks of a release make of what its hosts report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+TASKS = Path(__file__).parent.parent.parent / "playbooks" / "tasks"
+
+
+def task_vars(file: str, task: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """The variables that a task is given, as they are when it runs."""
+    tasks = DataLoader().load_from_file(str(TASKS / file), trusted_as_template=True)
+    (own,) = (entry["vars"] for entry in tasks if entry["name"] == task)
+    return Templar(DataLoader(), variables={**variables, **own}).template(own)
+
+
+def details(*hosts: dict[str, Any]) -> dict[str, Any]:
+    """What the log of releases is told, with hosts that registered this."""
+    names = [f"host{number}" for number, _ in enumerate(hosts)]
+    given = {
+        "app_plan": {"action": "release"},
+        "ansible_play_hosts": names,
+        "hostvars": dict(zip(names, hosts, strict=True)),
+        "release_reason": "",
+    }
+    return task_vars("release_commit.yml", "End the run", {"nginx_watch_seconds": 5, **given})["end_details"]
+
+
+SERVED = {
+    "__app_gate": {"seconds": 2.5},
+    "__nginx_switch": {"proof_seconds": 0.5},
+    "__nginx_serve": {"drain_seconds": 3.0, "leftovers": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "gate", "proof", "drain", "leftovers"),
+    [
+        ([SERVED], 2.5, 0.5, 3.0, 1),
+        ([SERVED, {**SERVED, "__nginx_serve": {"drain_seconds": 7.0, "leftovers": 2}}], 2.5, 0.5, 7.0, 3),
+        # An edge that was not drained, or failed to confirm: the run ends all the same, and gives its lock back.
+        ([{**SERVED, "__nginx_serve": {"changed": True}}], 2.5, 0.5, 0, 0),
+        ([{**SERVED, "__nginx_serve": {"failed": True, "msg": "…"}}, SERVED], 2.5, 0.5, 3.0, 1),
+        ([{}], 0, 0, 0, 0),
+        ([], 0, 0, 0, 0),
+    ],
+)
+def test_a_run_ends_whatever_its_hosts_report(
+    hosts: list[dict[str, Any]], gate: float, proof: float, drain: float, leftovers: int
+) -> None:
+    expected = {"gate_seconds": gate, "proof_seconds": proof, "drain_seconds": drain, "leftovers": leftovers, "watch_seconds": 5}
+    assert details(*hosts) == expected
