@@ -75,10 +75,12 @@ edge:
   type: dict
   sample: {colour: green, maintenance: false, state: states/4, uncommitted: "", previous: ""}
 assets:
-  description: Releases whose assets are published here; empty without O(assets).
+  description:
+    - Release to ID of the image whose assets are published here; empty without O(assets).
+    - The ID is empty where an earlier version of the collection published them.
   returned: always
-  type: list
-  elements: str
+  type: dict
+  sample: {v1.1.0: "sha256:0b1e..."}
 log:
   description: The last lines of the log of releases, newest first.
   returned: always
@@ -95,14 +97,8 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _edge_state
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _assets, _containers, _edge_state
 from ansible_collections.kasaneha.deploy.plugins.module_utils._run import Releases
-
-
-def published(folder: str | None) -> list[str]:
-    """The releases whose assets an edge serves; none where there is no such folder."""
-    lists = Path(folder, "releases") if folder else None
-    return sorted(entry.name for entry in lists.iterdir()) if lists and lists.is_dir() else []
 
 
 def main() -> None:
@@ -140,7 +136,7 @@ def main() -> None:
         freeze=releases.freeze() or {},
         containers=containers,
         edge=_edge_state.observe(Path(module.params["edge"])) if module.params["edge"] else {},
-        assets=published(module.params["assets"]),
+        assets=_assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
         log=releases.last(module.params["log_lines"]) if module.params["log_lines"] else [],
         now=time.time(),
     )

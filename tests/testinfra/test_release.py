@@ -206,9 +206,10 @@ def together(root, record) -> dict[str, Any]:
     """Two releases at once. The first one waits in its backup until the second one has been told so, and tidies up when it is done."""
     before = record()
     goal = "v1.2.0" if before["release"] != "v1.2.0" else "v1.1.0"
-    # A release that left the record long ago: one file of its own, one that the serving release has, too.
-    root(f"""cd /var/www/kasaneha; tail -1 'releases/{before["release"]}' > releases/v0.0.1; echo _astro/old.js >> releases/v0.0.1
-        touch assets/_astro/old.js assets/_astro/foreign.js; rm -f /run/asked /run/go 'releases/{goal}'""")  # so that it is published anew
+    (cut, digest), (shared, _) = json.loads(root(f"cat /var/www/kasaneha/releases/{goal}"))["files"].items()
+    # A release that left the record long ago: one file of its own, one that the goal has, too. One of the goal's was cut off.
+    root(f"""cd /var/www/kasaneha; printf '{shared}\n_astro/old.js\n' > releases/v0.0.1; rm -f /run/asked /run/go 'releases/{goal}'
+        touch assets/_astro/old.js assets/_astro/foreign.js; echo short > assets/{cut}; chmod 0600 assets/{cut}""")
     backup = ["timeout", "300", "sh", "-c", "touch /run/asked; until [ -e /run/go ]; do sleep 0.1; done"]
     first = start(
         "playbooks/deploy.yml",
@@ -223,7 +224,15 @@ def together(root, record) -> dict[str, Any]:
     second = deploy("v1.0.0", force=True)
     at_work = first.process.poll() is None
     root("touch /run/go")
-    return {"before": before, "goal": goal, "first": first.wait(), "second": second, "at_work": at_work}
+    return {
+        "before": before,
+        "goal": goal,
+        "first": first.wait(),
+        "second": second,
+        "at_work": at_work,
+        "cut": cut,
+        "digest": digest,
+    }
 
 
 def test_two_at_once(together, serving):
@@ -240,13 +249,14 @@ def test_what_no_rollback_needs_goes_and_a_backup_comes_first(together, root):
     before, goal = together["before"], together["goal"]
     kept = {goal, before["release"], *(entry["release"] for entry in before["history"])}
     assert set(root("ls /var/www/kasaneha/releases").split()) == kept
-    listed = set(root("cd /var/www/kasaneha/releases; cat * | grep -v '/$'").split())
+    asset = root(f"cd /var/www/kasaneha/assets; sha256sum {together['cut']}; stat -c %a {together['cut']}").split()
+    assert asset[::2] == [together["digest"], "644"]
+    listed = set(root("cd /var/www/kasaneha/releases; grep -ho '_astro/[^\"]*' *").split())
     there = set(root("cd /var/www/kasaneha/assets; find _astro -type f").split())
     assert there - listed == {"_astro/foreign.js"} and not listed - there  # what no release brought is not ours to remove
     images = set(root("docker images --quiet --no-trunc registry.lab:5000/kasaneha/backend").split())
     used = set(root("docker inspect --format '{{.Image}}' kasaneha-backend-blue kasaneha-backend-green").split())
     assert images == used and len(used) == 2
-    root("rm /var/www/kasaneha/assets/_astro/foreign.js")
 
 
 def test_who_is_refused_and_who_goes_on_all_the_same(browse, root, serving, record):
