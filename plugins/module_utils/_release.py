@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _secrets
 from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
 
 # Names of containers, folders and nginx upstreams.
@@ -175,9 +176,9 @@ def _one_service(where: str, service: Mapping[str, Any], colours: list[str]) -> 
         ]
     if isinstance(service.get("secrets"), Mapping):
         problems += [
-            f"{where}.secrets.{variable}: names no secret. Name one of app_secrets."
+            f"{where}.secrets.{variable}: names no secret. Name one of app_secrets; it becomes a file: letters, digits, . _ and -."
             for variable, secret in service["secrets"].items()
-            if not secret or not isinstance(secret, str)
+            if not isinstance(secret, str) or not _secrets.NAME.fullmatch(secret)
         ]
     if not colours and isinstance(service.get("publish"), Mapping):
         problems.append(f"{where}.publish: names ports of colours, and app_colours has none. Write one port: publish: 8080.")

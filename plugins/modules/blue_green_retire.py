@@ -13,6 +13,7 @@ short_description: Stop the containers of every colour but one
 description:
   - Stops the running containers of an application's other colours, each within its own C(stop_timeout).
   - Stopped containers stay, for a quick way back and for a look at a release that failed.
+  - Removes the secrets that colours shared in earlier versions, once O(keep) has its own.
   - Removes images of the application's repositories that no rollback needs. That it cannot is never a failure.
 options:
   app:
@@ -30,6 +31,14 @@ options:
     default: []
   needed_images:
     description: IDs of images that must stay. Without any, no image is removed.
+    type: list
+    elements: str
+    default: []
+  secrets:
+    description: Directory with the secrets of the colours, each in a directory of its name. Left out, none are removed.
+    type: path
+  shared_secrets:
+    description: Directories in O(secrets) that earlier versions wrote for all colours together.
     type: list
     elements: str
     default: []
@@ -60,6 +69,11 @@ killed:
   returned: always
   type: list
   elements: str
+removed_secrets:
+  description: Directories with secrets that were removed.
+  returned: always
+  type: list
+  elements: str
 removed_images:
   description: IDs of the images that were removed.
   returned: always
@@ -67,8 +81,11 @@ removed_images:
   elements: str
 """
 
+import shutil
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _record
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _record, _secrets
 
 KILLED = 137  # 128 + SIGKILL: the exit code of a process that was killed
 
@@ -81,6 +98,8 @@ def main() -> None:
             "keep": {"type": "str", "required": True},
             "repositories": {"type": "list", "elements": "str", "default": []},
             "needed_images": {"type": "list", "elements": "str", "default": []},
+            "secrets": {"type": "path"},
+            "shared_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },
         supports_check_mode=True,
     )
@@ -103,10 +122,22 @@ def main() -> None:
         needed = [*needed, *(entry["id"] for entry in after)]
     old = _record.images_to_remove(_containers.images(module.run_command), module.params["repositories"], needed)
     removed = [] if module.check_mode else _containers.remove_images(module.run_command, old)
+    secrets = module.params["secrets"]
+    shared = _secrets.shared(Path(secrets), keep, module.params["shared_secrets"]) if secrets else []
+    if not module.check_mode:
+        for path in shared:
+            shutil.rmtree(path)
     before = sorted(entry["name"] for entry in running)
     diff = {"diff": {"before": before, "after": sorted(set(before) - set(names))}} if module._diff else {}
     killed = [entry["name"] for entry in after if entry["name"] in names and entry["exit_code"] == KILLED]
-    module.exit_json(changed=bool(names or removed), stopped=names, killed=killed, removed_images=removed, **diff)
+    module.exit_json(
+        changed=bool(names or removed or shared),
+        stopped=names,
+        killed=killed,
+        removed_images=removed,
+        removed_secrets=[str(path) for path in shared],
+        **diff,
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ BACKEND: dict[str, Any] = {
 
 def recorded() -> dict[str, Any]:
     """What the role tells the template of the images: known ones by identity, others by name."""
-    (task,) = yaml.safe_load((ROLES / "app" / "tasks" / "compose.yml").read_text())
+    *_, task = yaml.safe_load((ROLES / "app" / "tasks" / "compose.yml").read_text())
     return task["vars"]["_app_recorded"]
 
 

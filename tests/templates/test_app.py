@@ -250,7 +250,7 @@ def test_secrets_as_environment() -> None:
     entry = service()
     assert entry["environment"] == {"DEPLOY_SECRETS": "JWT_SECRET=jwt_secret", "DEPLOY_COLOUR": "blue", "DEPLOY_RELEASE": "v1"}
     assert entry["command"] == ["./main", "serve"]  # a new entrypoint would drop the image's own command
-    assert "/etc/kasaneha/secrets/backend:/run/secrets:ro" in entry["volumes"]
+    assert "/etc/kasaneha/secrets/blue/backend:/run/secrets:ro" in entry["volumes"]
     assert "/opt/kasaneha/with-secrets:/run/deploy/with-secrets:ro" in entry["volumes"]
 
 
@@ -258,7 +258,7 @@ def test_secrets_as_file() -> None:
     entry = service(secrets_as="file")
     assert entry["environment"] == {"JWT_SECRET_FILE": "/run/secrets/jwt_secret", "DEPLOY_COLOUR": "blue", "DEPLOY_RELEASE": "v1"}
     assert not {"entrypoint", "command"} & set(entry)
-    assert "/etc/kasaneha/secrets/backend:/run/secrets:ro" in entry["volumes"]
+    assert "/etc/kasaneha/secrets/blue/backend:/run/secrets:ro" in entry["volumes"]
     assert "with-secrets" not in str(entry)
     assert service(secrets_as="file", command=["./other"])["command"] == ["./other"]
 
@@ -303,6 +303,13 @@ def test_containers_are_made_anew_when_a_secret_or_a_configuration_changes() -> 
     assert one == hashlib.sha256(b"one").hexdigest()
 
 
+def test_each_colour_mounts_its_own_secrets_and_nothing_of_the_other() -> None:
+    mounted = {colour: release(colour)["services"][f"backend-{colour}"]["volumes"] for colour in ("blue", "green")}
+    for colour, other in (("blue", "green"), ("green", "blue")):
+        assert f"/etc/kasaneha/secrets/{colour}/backend:/run/secrets:ro" in mounted[colour]
+        assert not [volume for volume in mounted[colour] if other in volume]
+
+
 def service_label(**overrides: Any) -> dict[str, str]:
     """Labels of the backend."""
     return release(**overrides)["services"]["backend-blue"]["labels"]
@@ -338,6 +345,6 @@ def test_folders_of_secrets_are_closed() -> None:
     assert all(len(line) == 5 and line[0] == "d" for line in lines)
     folders = {path: rest for _, path, *rest in lines}
     assert folders["/etc/kasaneha"] == folders["/etc/kasaneha/secrets"] == ["0700", "root", "root"]
-    assert folders["/etc/kasaneha/secrets/backend"] == ["0500", "10001", "root"]
-    assert "/etc/kasaneha/secrets/frontend" not in folders  # it reads none
+    # Those of a colour are made with its files: here, a changed user would take the serving colour's away from it.
+    assert not [path for path in folders if path.startswith("/etc/kasaneha/secrets/")]
     assert folders["/var/lib/kasaneha/uploads"] == ["0750", "10001", "root"]

@@ -283,6 +283,15 @@ def test_who_is_refused_and_who_goes_on_all_the_same(browse, root, serving, reco
     settled(root, record()["colour"])
 
 
+def test_a_wrong_secret_on_the_disk_is_put_right_by_the_other_colour(root, serving, record):
+    before, secret = record(), "/etc/kasaneha/secrets/{}/backend/database_url"
+    root(f"printf wrong > {secret.format(before['colour'])}")
+    done = deploy(before["release"])  # the inventory was right all the time
+    assert done.returncode == 0 and "What serves differs from the inventory" in words(done), done.stdout[-3000:]
+    assert serving() == before["release"] and record()["colour"] != before["colour"]
+    assert "postgres://" in root(f"cat {secret.format(record()['colour'])}")
+
+
 def test_status_is_one_screen(record):
     done = play("playbooks/status.yml")
     assert done.returncode == 0 and re.search("changed=0 ", done.stdout)
@@ -305,6 +314,10 @@ REFUSED = {
         {"app_release": "v1.0.0", "force": True, "app_start_timeout": 4},
         "did not prove itself within 4 s .*(refused|reset|disconnected|closed)",
     ),
+    "wrong secret": (
+        {"app_release": "v1.0.0", "force": True, "vault_postgres_password": "kU8vTq2Lx5Rw9Zc4Nb7Hs1Fy6Jm3Pd0G"},
+        "password authentication",
+    ),
     "registry that cannot be reached": (
         {"app_release": "v1.0.0", "force": True, "app_registry": "198.51.100.22:9/none"},
         "may this server reach",
@@ -313,7 +326,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=() if case == "image without the label" else LONG) for case in REFUSED]
+    "case", [pytest.param(case, marks=() if case in ("image without the label", "wrong secret") else LONG) for case in REFUSED]
 )
 def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, record):
     options, sentence = REFUSED[case]
@@ -328,9 +341,10 @@ def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, recor
         options = {**options, "app_services": services()}
         options["app_services"]["backend"]["port"] = 8081
     before = record()
+    secrets = root(f"sha256sum /etc/kasaneha/secrets/{before['colour']}/*/*")
     done = play("playbooks/deploy.yml", **{**QUICK, **options})
     assert done.returncode != 0 and re.search(sentence, words(done)), done.stdout[-3000:]
-    assert serving() == before["release"]
+    assert serving() == before["release"] and root(f"sha256sum /etc/kasaneha/secrets/{before['colour']}/*/*") == secrets
     settled(root, before["colour"])
 
 

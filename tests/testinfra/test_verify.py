@@ -45,15 +45,15 @@ BREAK = [
     "docker run --detach --name leak --label kasaneha.deploy.app=kasaneha --publish 0.0.0.0:8098:8098 --health-cmd false --health-interval 1s"
     " --health-retries 1 --entrypoint sleep $(docker inspect --format '{{.Config.Image}}' kasaneha-backend-blue) infinity",
     "for i in $(seq 60); do docker ps --quiet --filter name=leak --filter health=unhealthy | grep -q . && exit 0; sleep 0.5; done; exit 1",
-    "bash -c '(exec -a \"$(cat /etc/kasaneha/secrets/backend/jwt_secret)\" sleep 1000) >/dev/null 2>&1 & echo $! >/root/blab.pid'",
-    "chmod 0440 /etc/kasaneha/secrets/backend/jwt_secret",
+    "bash -c '(exec -a \"$(cat /etc/kasaneha/secrets/blue/backend/jwt_secret)\" sleep 1000) >/dev/null 2>&1 & echo $! >/root/blab.pid'",
+    "chmod 0440 /etc/kasaneha/secrets/blue/backend/jwt_secret",
     "cp /etc/nginx/nginx.conf /root/good.conf; openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=bad -days 1 -keyout /root/bad.key -out /root/bad.crt",
     "cat /root/bad.key /root/bad.crt >/root/bad.pem; cp /root/bad.conf /etc/nginx/nginx.conf; nginx -t && systemctl reload nginx && sleep 1",
     "echo 'no_such_directive;' >>/etc/nginx/nginx.conf",
 ]
 MEND = [
     "cp /root/good.conf /etc/nginx/nginx.conf; systemctl reload nginx; rm -f /root/bad.*",
-    "chmod 0400 /etc/kasaneha/secrets/backend/jwt_secret; kill $(cat /root/blab.pid)",
+    "chmod 0400 /etc/kasaneha/secrets/blue/backend/jwt_secret; kill $(cat /root/blab.pid)",
     "docker rm --force leak; docker network rm strange; systemctl reload firewall-guard",
     "rmdir /var/lib/firewall/unconfirmed; systemctl enable firewall-rollback; ufw --force delete allow 9191/tcp",
 ]

@@ -172,6 +172,10 @@ def changed(**keys: Any) -> dict[str, Any]:
             [f"app_services.backend.secrets.{name}: names no secret" for name in "AB"],
         ),
         (changed(secrets={"A": None, "B": "b"}), ["app_services.backend.secrets.A: names no secret"]),
+        (
+            changed(secrets={"A": "../x", "B": "b", "C": "a b"}),
+            [f"app_services.backend.secrets.{name}: names no secret" for name in "AC"],
+        ),
         (changed(publish={}), [f"app_services.backend.publish.{colour}: is not set" for colour in COLOURS]),
         (changed(publish="18080"), ["app_services.backend.publish: is not a mapping"]),
         ({"backend": {**SERVICE, "publish": None}}, ["app_services.backend.publish: is not a mapping"]),
