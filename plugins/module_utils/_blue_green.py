@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _record, _release
 
 PHASES = ("prepare", "migrate", "start", "switch", "commit")
+STRATEGIES = ("linear", "mitogen_linear")  # with which a task begins when all hosts are done with the one before
 
 
 # --- what is to be done ---------------------------------------------------------------------------
@@ -44,8 +45,9 @@ def decide(
         (images that are known by identity) to serve; ``from_release`` and ``from_colour`` that serve now, empty at first;
         ``back``, whether this is a way back; ``migrate``, whether its migrations are to run; ``configure``, whether more
         than its Compose file is to be written; ``migrations``, what the record knows of the release's own; ``record`` that
-        all this starts from; ``run`` (the verdict on a run that is found); ``repair``: hosts that do not show what the
-        record says; ``problems`` that forbid it and ``notes`` for the operator, both lists of sentences.
+        all this starts from; ``run`` (the verdict on a run that is found); ``fences``: the runs that may change hosts now;
+        ``repair``: hosts that do not show what the record says; ``problems`` that forbid it and ``notes`` for the operator,
+        both lists of sentences.
     """
     main = hosts[record_host]
     record, notes, problems = _record.found_record(hosts, record_host)
@@ -105,6 +107,7 @@ def decide(
         "migrations": _record.known(record, release).get("migrations", "none"),
         "record": record,
         "run": run,
+        "fences": sorted({str(shown.get("fence", "")) for shown in hosts.values()} - {""}),
         "repair": {host: why for host in hosts if (why := astray(hosts[host], record, host in app_hosts))},
         "problems": problems,
         "notes": notes,
@@ -283,3 +286,55 @@ def run_verdict(run: Mapping[str, Any] | None, now: float, owner_alive: bool | N
     todo = "finish" if phase in PHASES and PHASES.index(phase) >= PHASES.index("commit") else "undo"
     result = "finished" if todo == "finish" else "undone"
     return {"state": todo, "why": f"The release of {run.get('to_release')} by {who} was cut off ({gone}); it is {result}."}
+
+
+def way_back(shown: Mapping[str, Any] | None, run_id: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """What a run that failed may still do; the host that keeps the record was asked again.
+
+    :param shown: ``run`` and ``record`` as they stand there now; empty: it does not answer.
+    :param record: what the run meant to commit; empty: it had not come that far.
+    :returns: ``way``: ``undo``, ``finish`` (its commit was written, whatever became of the answer) or ``leave`` (nothing more
+        may be changed, not even back), and ``why``.
+    """
+    if not shown:
+        if not record:
+            return {"way": "undo", "why": ""}  # nobody else can have committed: who takes over fences every host first
+        why = "Whether the new release was recorded is not known, because the host of the record does not answer."
+        return {"way": "leave", "why": why}
+    if shown.get("run", {}).get("id") != run_id:
+        return {"way": "leave", "why": "This run lost its lock: another one took over."}
+    written = shown.get("record", {})
+    if record and all(written.get(key) == record.get(key) for key in ("release", "colour", "since")):
+        return {"way": "finish", "why": "The new release was recorded before that: it stays."}
+    return {"way": "undo", "why": ""}
+
+
+# --- on which hosts, and how ----------------------------------------------------------------------
+def scope_problems(
+    needed: Sequence[str], play_hosts: Sequence[str], strategy: str, absent: Sequence[str] = (), intent: str = "site"
+) -> list[str]:
+    """Why a run over these hosts must not release: it is one transaction over all of them, step by step.
+
+    :param needed: the hosts of the groups ``app`` and ``edge``.
+    :param play_hosts: those that the run has to do with.
+    :param strategy: by which Ansible takes them from task to task.
+    :param absent: hosts that the inventory says are not there.
+    :param intent: as for `decide`; ``site`` may leave the release out, by naming none of its hosts.
+    """
+    hosts = [host for host in dict.fromkeys(needed) if host not in absent]
+    missing = [host for host in hosts if host not in play_hosts]
+    if intent == "site" and len(missing) == len(hosts):
+        return []
+    problems = []
+    if missing:
+        other = ", or only other layers of these hosts, with --skip-tags release" if intent == "site" else ""
+        problems.append(
+            "--limit: a release is one step on all hosts of the groups app and edge, "
+            f"and {', '.join(missing)} would be left out. Run it without --limit{other}."
+        )
+    if strategy.rpartition(".")[2] not in STRATEGIES:
+        problems.append(
+            f"strategy: is {strategy}, with which hosts do not wait for each other. Use linear (with Mitogen: mitogen_linear): "
+            "see ANSIBLE_STRATEGY and `strategy` in ansible.cfg."
+        )
+    return problems

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,21 +26,46 @@ def describe(user: str, host: str, proc: Path = Path("/proc")) -> dict[str, Any]
         if not any(os.path.basename(word).startswith(b"ansible") for word in command):
             break
         found, pid = pid, parent
-    return {"user": user, "host": host, "pid": found, "started": _started(proc, found), "boot": _boot(proc)}
+    return {
+        "user": user,
+        "host": host,
+        "pid": found,
+        "started": _started(proc, found),
+        "boot": _boot(proc),
+        "namespace": _namespace(proc),
+    }
 
 
 def alive(owner: Mapping[str, Any], here: Mapping[str, Any], proc: Path = Path("/proc")) -> bool | None:
-    """Whether an owner's process lives; None when that cannot be known here.
+    """Whether an owner's process lives; None when that cannot be seen from here: then only its time counts.
+
+    Another name, another kernel (of a boot, or of a second machine that has the same name) and another namespace of processes are
+    somewhere else; and where /proc hides what is not one's own, a process that is not found may be hidden.
 
     :param here: this run's own owner, which tells what machine this is.
     """
-    if not owner or owner.get("host") != here.get("host"):
+    if not owner or any(not owner.get(key) or owner.get(key) != here.get(key) for key in ("host", "boot", "namespace")):
         return None
-    if not owner.get("started") or not owner.get("boot"):
-        return None  # a controller without /proc
-    if owner.get("boot") != here.get("boot"):
-        return False
-    return _started(proc, int(owner.get("pid", 0))) == owner.get("started")
+    if not owner.get("started"):
+        return None  # nobody could see it when it began
+    try:
+        fields = _stat(proc, int(owner.get("pid", 0)))
+    except (FileNotFoundError, ProcessLookupError):
+        return None if _hides(proc) else False
+    except OSError:
+        return None
+    return fields[0] not in "ZX" and fields[19] == owner.get("started")
+
+
+def _hides(proc: Path) -> bool:
+    """Whether /proc hides the processes of others (proc(5), hidepid), or does not say."""
+    try:
+        mounts = (proc / "self/mounts").read_text()
+    except OSError:
+        return True
+    lines = [line.split() for line in mounts.splitlines()]
+    options = [fields[3] for fields in lines if len(fields) > 3 and fields[1] == str(proc) and fields[2] == "proc"]
+    return bool(re.search(r"(^|,)hidepid=(?!0(,|$)|off(,|$))", options[-1])) if options else True
 
 
 def _stat(proc: Path, pid: int) -> list[str]:
@@ -60,5 +86,13 @@ def _boot(proc: Path) -> str:
     """What this boot is called; empty where the kernel does not say."""
     try:
         return (proc / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _namespace(proc: Path) -> str:
+    """The namespace in which numbers of processes mean something; empty where the kernel does not say."""
+    try:
+        return os.readlink(proc / "self/ns/pid")
     except OSError:
         return ""

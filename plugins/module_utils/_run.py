@@ -3,7 +3,7 @@
 """Lock, journal, record and log of an application's releases, as files in one folder of the host that keeps them.
 
 ``release.json`` the record, ``run.json`` the run that is under way (lock and journal in one), ``freeze.json`` the wish that
-nothing be released, ``releases.log`` one line for each run that ended.
+nothing be released, ``releases.log`` one line for each run that ended. On every host: ``fence.json``, see _fence.py.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ import fcntl
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _record, _statefile
-
-
-class HeldError(Exception):
-    """Somebody else's run is in the way; the message says whose."""
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _fence, _record, _statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import HeldError
 
 
 class Releases:
@@ -32,19 +29,29 @@ class Releases:
         self.folder = folder
         self.record_file, self.run_file = folder / "release.json", folder / "run.json"
         self.freeze_file, self.log_file = folder / "freeze.json", folder / "releases.log"
+        self.fence = _fence.Fence(folder)
 
-    def begin(self, run: dict[str, Any], limit: float, instead_of: str = "", since: str | None = None) -> dict[str, Any]:
-        """Take the lock.
+    def begin(
+        self,
+        run: dict[str, Any],
+        limit: float,
+        instead_of: Mapping[str, Any] | None = None,
+        since: str | None = None,
+        fences: Iterable[str] = (),
+    ) -> dict[str, Any]:
+        """Take the lock, and fence this host.
 
         :param run: what the run is to do and who does it.
         :param limit: seconds after which it counts as dead unless it says something.
-        :param instead_of: the id of a dead run that this one takes over from.
+        :param instead_of: the dead run that this one takes over from, as it was seen: ``id`` and ``until`` are compared, so that one
+            that said something since is left alone.
         :param since: ``since`` of the record that the plan starts from; empty: there was none; None: whichever it is.
+        :param fences: the runs that may change the other hosts; this one gets a higher number.
         :raises HeldError: another run holds the lock, or the record is no longer the one that was planned with.
         """
-        with self._alone():
-            found = self.run()
-            if found and found.get("id") != instead_of:
+        with self.fence.locked(), self._alone():
+            found, dead = self.run(), instead_of or {}
+            if found and (found.get("id"), found.get("until")) != (dead.get("id"), dead.get("until")):
                 owner = found.get("owner", {})
                 raise HeldError(
                     f"{found.get('to_release')} is being released by {owner.get('user')} on {owner.get('host')} "
@@ -54,16 +61,29 @@ class Releases:
             if since is not None and recorded and recorded != since:
                 raise HeldError(f"Another release was completed at {recorded}, after this one was planned. Run it again.")
             now = time.time()
+            highest = max(map(_fence.number, [self.fence.id(), str((found or {}).get("id", "")), *fences]))
             started = {
                 **run,
-                "id": uuid.uuid4().hex,
+                "id": f"{highest + 1}-{uuid.uuid4().hex}",
                 "since": iso(now),
                 "phase": "prepare",
                 "phases": {"prepare": now},
                 "until": now + limit,
             }
+            # The fence first: a crash between the two stops the run before, which counted as dead; the other way round would not.
+            self.fence.write(started["id"])
             _statefile.write(self.run_file, started)
             return started
+
+    def renew(self, run_id: str, limit: float) -> dict[str, Any]:
+        """Say that the run lives.
+
+        :raises HeldError: the run is no longer this one's.
+        """
+        with self._alone():
+            run = {**self._mine(run_id), "until": time.time() + limit}
+            _statefile.write(self.run_file, run)
+            return run
 
     def enter(self, run_id: str, phase: str, limit: float, record: dict[str, Any] | None = None) -> dict[str, Any]:
         """Note that a phase begins; with `record`, which is the commit, that is the record from now on.
@@ -73,7 +93,7 @@ class Releases:
         with self._alone():
             run = self._mine(run_id)
             now = time.time()
-            run.update(phase=phase, until=now + limit, phases={**run["phases"], phase: now})
+            run.update(phase=phase, until=now + limit, phases={phase: now, **run["phases"]})
             if record is not None:
                 # The record first: a crash between the two leaves a run that is "undone" into what the record says, which
                 # is the new release. Reconciling with the record is right either way.
@@ -162,7 +182,7 @@ class Releases:
     def _mine(self, run_id: str) -> dict[str, Any]:
         run = self.run()
         if not run or run.get("id") != run_id:
-            raise HeldError("This run lost its lock: another one took over. Look at playbooks/status.yml before you go on.")
+            raise HeldError(_fence.gone())
         return run
 
     @contextlib.contextmanager

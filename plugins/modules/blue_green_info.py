@@ -60,6 +60,10 @@ run:
   description: The run that is under way, with its owner; empty when there is none.
   returned: always
   type: dict
+fence:
+  description: The run that may change this host; empty when none was here yet.
+  returned: always
+  type: str
 freeze:
   description: Who asked that nothing be released, since when and why; empty when nobody did.
   returned: always
@@ -133,6 +137,7 @@ def main() -> None:
         record=record,
         record_problem=record_problem,
         run=releases.run() or {},
+        fence=releases.fence.id(),
         freeze=releases.freeze() or {},
         containers=containers,
         edge=_edge_state.observe(Path(module.params["edge"])) if module.params["edge"] else {},

@@ -24,6 +24,10 @@ options:
     description: The colour that goes on; empty for none.
     type: str
     required: true
+  run:
+    description: The run of a release that does this; one that lost its lock stops and removes nothing. Left out, nobody is asked.
+    type: str
+    default: ""
   repositories:
     description: The services' images, with or without tag; other images are left alone.
     type: list
@@ -56,6 +60,7 @@ EXAMPLES = r"""
   kasaneha.deploy.blue_green_retire:
     app: kasaneha
     keep: green
+    run: "{{ begun.run.id }}"
 """
 
 RETURN = r"""
@@ -81,28 +86,23 @@ removed_images:
   elements: str
 """
 
+import contextlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _record, _secrets
+from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import Fence, HeldError
 
 KILLED = 137  # 128 + SIGKILL: the exit code of a process that was killed
 
 
-def main() -> None:
-    """Stop them."""
-    module = AnsibleModule(
-        argument_spec={
-            "app": {"type": "str", "required": True},
-            "keep": {"type": "str", "required": True},
-            "repositories": {"type": "list", "elements": "str", "default": []},
-            "needed_images": {"type": "list", "elements": "str", "default": []},
-            "secrets": {"type": "path"},
-            "shared_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
-        },
-        supports_check_mode=True,
-    )
+def retire(module: AnsibleModule) -> dict[str, Any]:
+    """Stop them; what the module returns.
+
+    :raises RuntimeError: Docker does not do it.
+    """
     app, keep = module.params["app"], module.params["keep"]
     try:
         running = [
@@ -114,9 +114,9 @@ def main() -> None:
         problem = "" if module.check_mode else _containers.stop(module.run_command, names)
         after = _containers.observe(module.run_command, app)
     except RuntimeError as error:
-        module.fail_json(msg=f"The containers of {app} cannot be seen: {error}")
+        raise RuntimeError(f"The containers of {app} cannot be seen: {error}") from error
     if problem:
-        module.fail_json(msg=f"{', '.join(names)} cannot be stopped: {problem}")
+        raise RuntimeError(f"{', '.join(names)} cannot be stopped: {problem}")
     needed = module.params["needed_images"]
     if needed:  # and what stopped containers are made of
         needed = [*needed, *(entry["id"] for entry in after)]
@@ -130,14 +130,37 @@ def main() -> None:
     before = sorted(entry["name"] for entry in running)
     diff = {"diff": {"before": before, "after": sorted(set(before) - set(names))}} if module._diff else {}
     killed = [entry["name"] for entry in after if entry["name"] in names and entry["exit_code"] == KILLED]
-    module.exit_json(
-        changed=bool(names or removed or shared),
-        stopped=names,
-        killed=killed,
-        removed_images=removed,
-        removed_secrets=[str(path) for path in shared],
+    return {
+        "changed": bool(names or removed or shared),
+        "stopped": names,
+        "killed": killed,
+        "removed_images": removed,
+        "removed_secrets": [str(path) for path in shared],
         **diff,
+    }
+
+
+def main() -> None:
+    """Stop them, if this run may."""
+    module = AnsibleModule(
+        argument_spec={
+            "app": {"type": "str", "required": True},
+            "keep": {"type": "str", "required": True},
+            "run": {"type": "str", "default": ""},
+            "repositories": {"type": "list", "elements": "str", "default": []},
+            "needed_images": {"type": "list", "elements": "str", "default": []},
+            "secrets": {"type": "path"},
+            "shared_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        },
+        supports_check_mode=True,
     )
+    run, fence = module.params["run"], Fence(Path("/var/lib") / module.params["app"])
+    try:
+        with fence.only(run) if run and not module.check_mode else contextlib.nullcontext():
+            result = retire(module)
+    except (HeldError, RuntimeError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,12 @@ short_description: Begin, journal, commit and end the run of a release
 description:
   - One run at a time may release an application. It is a file on the host that keeps the record, which is the lock and the
     journal in one.
-  - The run whose owner died is taken over by the next one.
+  - The run whose owner died is taken over by the next one. Who cannot be seen counts as alive until its time is over.
+  - O(state=fenced) lets a run change this host, and none before it. O(state=begun) does the same for the host that keeps the record.
+    A run that lost its lock fails, with every module of a release that has its O(id).
+  - O(state=renewed) says that the run lives; so do O(state=begun) and O(state=entered).
   - O(state=entered) with O(record) is the commit.
+  - O(state=shown) changes nothing; it returns the run and the record.
   - O(state=copied) writes the record and a line of the log to a host that only keeps copies.
   - O(state=frozen) and O(state=thawed) forbid and allow releases.
 options:
@@ -25,20 +29,30 @@ options:
   state:
     description: What is to be noted.
     type: str
-    choices: [begun, entered, ended, copied, frozen, thawed]
+    choices: [begun, fenced, renewed, entered, shown, ended, copied, frozen, thawed]
     required: true
   id:
-    description: The run, as O(state=begun) returned it.
+    description: The run, as O(state=begun) returned it. With O(state=copied) it may be left out.
     type: str
     default: ""
+  command:
+    description: Where to install Docker's command for releases, which refuses a run that lost its lock, for O(state=begun) and O(state=fenced).
+    type: path
   run:
     description: What the run is to do and who does it, for O(state=begun).
     type: dict
     default: {}
   instead_of:
-    description: The dead run that this one takes over from, for O(state=begun).
-    type: str
-    default: ""
+    description:
+      - The dead run that this one takes over from, as M(kasaneha.deploy.blue_green_info) showed it, for O(state=begun). If it said
+        something since, it is not dead.
+    type: dict
+    default: {}
+  fences:
+    description: The runs that may change the other hosts, as M(kasaneha.deploy.blue_green_info) showed them, for O(state=begun).
+    type: list
+    elements: str
+    default: []
   since:
     description: C(since) of the record that the run was planned with, for O(state=begun); empty if there was none.
     type: str
@@ -100,18 +114,23 @@ run:
   description: The run as it stands now; empty when it ended.
   returned: always
   type: dict
+record:
+  description: The record as it stands now; empty when there is none, or it cannot be read.
+  returned: for O(state=shown)
+  type: dict
 line:
   description: The line that the log got.
   returned: when the run ended
   type: dict
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _fence, _statefile
 from ansible_collections.kasaneha.deploy.plugins.module_utils._blue_green import PHASES
 from ansible_collections.kasaneha.deploy.plugins.module_utils._run import HeldError, Releases, iso
 
@@ -120,16 +139,21 @@ def apply(releases: Releases, params: dict[str, Any]) -> dict[str, Any]:
     """Note what is to be noted; what the module returns."""
     state = params["state"]
     if state == "begun":
-        return {"run": releases.begin(params["run"], params["limit"], params["instead_of"], params["since"])}
+        return {"run": releases.begin(params["run"], params["limit"], params["instead_of"], params["since"], params["fences"])}
+    if state == "fenced":
+        return {"changed": releases.fence.claim(params["id"])}
+    if state == "renewed":
+        return {"run": releases.renew(params["id"], params["limit"])}
     if state == "entered":
         return {"run": releases.enter(params["id"], params["phase"], params["limit"], params["record"])}
     if state == "ended":
         return {"line": releases.end(params["id"], params["outcome"], params["reason"], params["details"])}
     if state == "copied":
-        if params["record"]:
-            _statefile.write(releases.record_file, params["record"])
-        if params["line"]:
-            releases.log(params["line"])
+        with releases.fence.only(params["id"]) if params["id"] else contextlib.nullcontext():
+            if params["record"]:
+                _statefile.write(releases.record_file, params["record"])
+            if params["line"]:
+                releases.log(params["line"])
     elif state == "frozen":
         who = params["run"].get("owner", {})
         by = f"{who.get('user')}@{who.get('host')}"
@@ -137,6 +161,15 @@ def apply(releases: Releases, params: dict[str, Any]) -> dict[str, Any]:
     else:
         _statefile.remove(releases.freeze_file)
     return {}
+
+
+def show(releases: Releases) -> dict[str, Any]:
+    """The run and the record as they stand."""
+    try:
+        record = releases.record() or {}
+    except ValueError:
+        record = {}
+    return {"run": releases.run() or {}, "record": record}
 
 
 def will_change(releases: Releases, params: dict[str, Any]) -> bool:
@@ -160,10 +193,16 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "app": {"type": "str", "required": True},
-            "state": {"type": "str", "required": True, "choices": ["begun", "entered", "ended", "copied", "frozen", "thawed"]},
+            "state": {
+                "type": "str",
+                "required": True,
+                "choices": ["begun", "fenced", "renewed", "entered", "shown", "ended", "copied", "frozen", "thawed"],
+            },
             "id": {"type": "str", "default": ""},
             "run": {"type": "dict", "default": {}},
-            "instead_of": {"type": "str", "default": ""},
+            "command": {"type": "path"},
+            "instead_of": {"type": "dict", "default": {}},
+            "fences": {"type": "list", "elements": "str", "default": []},
             "since": {"type": "str"},
             "phase": {"type": "str", "choices": list(PHASES)},
             "limit": {"type": "int", "default": 300},
@@ -173,10 +212,15 @@ def main() -> None:
             "details": {"type": "dict", "default": {}},
             "line": {"type": "dict"},
         },
-        required_if=[("state", "entered", ["id", "phase"]), ("state", "ended", ["id"])],
+        required_if=[
+            ("state", "entered", ["id", "phase"]),
+            *(("state", state, ["id"]) for state in ("fenced", "renewed", "ended")),
+        ],
         supports_check_mode=True,
     )
     releases = Releases(Path("/var/lib") / module.params["app"])
+    if module.params["state"] == "shown":
+        module.exit_json(changed=False, **show(releases))
     changed = will_change(releases, module.params)
     diff = {}
     if module.params["record"] is not None and module._diff:
@@ -189,11 +233,13 @@ def main() -> None:
     if changed and not module.check_mode:
         try:
             result = apply(releases, module.params)
+            if module.params["command"]:
+                _fence.guard(releases.folder, Path(module.params["command"]))
         except HeldError as error:
             module.fail_json(msg=str(error))
         except OSError as error:
             module.fail_json(msg=f"{error.filename or releases.folder}: {error.strerror}. Is the disk full, or the folder gone?")
-    module.exit_json(changed=changed, **{"run": {}, **result}, **diff)
+    module.exit_json(**{"changed": changed, "run": {}, **result}, **diff)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,15 @@ options:
     description: Folder with the state of the edge, as in C(nginx_state_dir).
     type: path
     required: true
+  app:
+    description: Name of the application, as in C(app_name); with O(run).
+    type: str
+    default: ""
+  run:
+    description:
+      - The run of a release that does this. One that lost its lock switches nothing, and goes back from nothing. Left out, nobody is asked.
+    type: str
+    default: ""
   colour:
     description: The colour to serve; empty for none, which is maintenance.
     type: str
@@ -134,12 +143,14 @@ leftovers:
   type: int
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state, _gate, _probe, _traffic
+from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import Fence, HeldError
 
 PAUSE = 1.0  # seconds between two looks while watching
 
@@ -158,16 +169,20 @@ class Trial:
         :raises RuntimeError: the colour does not do well; the edge went back.
         """
         usual = _traffic.count_requests(self.log.before(), before["colour"], self.params["upstreams"])
-        # Armed first: from here on there is a way back that needs nobody.
-        self.arm()
         try:
-            at = _edge_state.switch(self.folder, self.params["colour"], maintenance)
+            with allowed(self.module):
+                # Armed first: from here on there is a way back that needs nobody.
+                self.arm()
+                at = _edge_state.switch(self.folder, self.params["colour"], maintenance)
             self.result["switched_at"] = at
             self.prove(at)
             self.watch(usual)
+        except HeldError:
+            raise  # whatever is served and armed now is another run's
         except BaseException:
-            _edge_state.revert(self.folder)
-            disarm(self.module)
+            with allowed(self.module):
+                _edge_state.revert(self.folder)
+                disarm(self.module)
             raise
         return self.result
 
@@ -239,6 +254,15 @@ def disarm(module: AnsibleModule) -> None:
     module.run_command(["systemctl", "stop", f"{module.params['revert_unit']}.timer"])
 
 
+def allowed(module: AnsibleModule) -> contextlib.AbstractContextManager[None]:
+    """Change the edge alone, and as the run that may.
+
+    :raises HeldError: on entry; another run may.
+    """
+    run, app = module.params["run"], module.params["app"]
+    return Fence(Path("/var/lib") / app).only(run) if run else contextlib.nullcontext()
+
+
 def drain(params: dict[str, Any]) -> dict[str, Any]:
     """Wait until nginx holds no connection to the other colours; idle ones it closes after a few seconds by itself."""
     others = [address for colour, addresses in params["upstreams"].items() if colour != params["colour"] for address in addresses]
@@ -250,11 +274,48 @@ def drain(params: dict[str, Any]) -> dict[str, Any]:
         time.sleep(0.1)
 
 
+def change(module: AnsibleModule, folder: Path) -> dict[str, Any]:
+    """Switch, or find out what would be switched; what the module returns.
+
+    :raises HeldError: another run may.
+    """
+    params = module.params
+    if params["state"] == "served" and not module.check_mode and _edge_state.observe(folder)["uncommitted"]:
+        disarm(module)  # before the look that decides: the timer must not go back in between
+    before = _edge_state.observe(folder)
+    # Maintenance that stands there because there was no colour yet ends with the first one.
+    maintenance = bool(before["maintenance"] and before["colour"]) if params["maintenance"] is None else params["maintenance"]
+    wanted = {"colour": params["colour"], "maintenance": maintenance or not params["colour"]}
+    shown = {key: before[key] for key in wanted}
+    moves = shown != wanted or not before["state"]
+    changed = moves or params["state"] == "tried" or bool(before["uncommitted"])
+    result: dict[str, Any] = {"changed": changed, "before": before, "switched_at": 0.0}
+    if changed and not module.check_mode:
+        try:
+            if params["state"] == "tried":
+                warn_of_configuration(module)
+                result.update(Trial(module, folder).run(before, maintenance))
+            else:
+                if moves:
+                    result["switched_at"] = _edge_state.switch(folder, params["colour"], maintenance)
+                _edge_state.commit(folder)
+        except RuntimeError as error:
+            module.fail_json(
+                msg=f"{params['colour']} ({params['release']}): {error}. The edge serves {before['colour'] or 'nothing'} again.",
+                **result,
+            )
+        except OSError as error:
+            module.fail_json(msg=f"{error.filename or folder}: {error.strerror}. Is the disk full, or the folder gone?", **result)
+    return {**result, **({"diff": {"before": shown, "after": wanted}} if module._diff else {})}
+
+
 def main() -> None:
     """Switch, or say what would be switched."""
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "app": {"type": "str", "default": ""},
+            "run": {"type": "str", "default": ""},
             "colour": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": ["tried", "served"]},
             "maintenance": {"type": "bool"},
@@ -272,36 +333,17 @@ def main() -> None:
         supports_check_mode=True,
     )
     params, folder = module.params, Path(module.params["path"])
-    if params["state"] == "served" and not module.check_mode and _edge_state.observe(folder)["uncommitted"]:
-        disarm(module)  # before the look that decides: the timer must not go back in between
-    before = _edge_state.observe(folder)
-    # Maintenance that stands there because there was no colour yet ends with the first one.
-    maintenance = bool(before["maintenance"] and before["colour"]) if params["maintenance"] is None else params["maintenance"]
-    wanted = {"colour": params["colour"], "maintenance": maintenance or not params["colour"]}
-    shown = {key: before[key] for key in wanted}
-    moves = shown != wanted or not before["state"]
-    changed = moves or params["state"] == "tried" or bool(before["uncommitted"])
-    result: dict[str, Any] = {"before": before, "switched_at": 0.0}
-    diff = {"diff": {"before": shown, "after": wanted}} if module._diff else {}
-    if changed and not module.check_mode:
-        try:
-            if params["state"] == "tried":
-                warn_of_configuration(module)
-                result.update(Trial(module, folder).run(before, maintenance))
-            else:
-                if moves:
-                    result["switched_at"] = _edge_state.switch(folder, params["colour"], maintenance)
-                _edge_state.commit(folder)
-        except RuntimeError as error:
-            module.fail_json(
-                msg=f"{params['colour']} ({params['release']}): {error}. The edge serves {before['colour'] or 'nothing'} again.",
-                **result,
-            )
-        except OSError as error:
-            module.fail_json(msg=f"{error.filename or folder}: {error.strerror}. Is the disk full, or the folder gone?", **result)
+    if params["run"] and not params["app"]:
+        module.fail_json(msg="app is needed with run.")
+    try:
+        # A trial takes long, and asks for each of its changes.
+        with allowed(module) if params["state"] == "served" and not module.check_mode else contextlib.nullcontext():
+            result = change(module, folder)
+    except HeldError as error:
+        module.fail_json(msg=str(error))
     if params["state"] == "served" and not module.check_mode:
         result.update(drain(params))
-    module.exit_json(changed=changed, **result, **diff)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _owner
 
-BOOT = "0b5e6f2a-1111-2222-3333-444455556666"
+BOOT, NAMESPACE = "0b5e6f2a-1111-2222-3333-444455556666", "pid:[4026531836]"
 PLAY = ["/usr/bin/python3", "/usr/bin/ansible-playbook", "site.yml"]
 
 
@@ -24,6 +24,14 @@ class Proc:
         self.folder = folder
         (folder / "sys/kernel/random").mkdir(parents=True)
         (folder / "sys/kernel/random/boot_id").write_text(f"{BOOT}\n")
+        (folder / "self/ns").mkdir(parents=True)
+        (folder / "self/ns/pid").symlink_to(NAMESPACE)
+        self.mounted("rw,nosuid,nodev,noexec,relatime")
+
+    def mounted(self, options: str) -> None:
+        """How it is mounted, among others."""
+        lines = ["proc /chroot/proc proc rw,hidepid=2 0 0", f"proc {self.folder} proc {options} 0 0", "tmpfs /tmp tmpfs rw 0 0"]
+        (self.folder / "self/mounts").write_text("\n".join(lines) + "\n")
 
     def add(self, pid: int, parent: int, command: list[str], started: int = 100, state: str = "S", name: str = "x") -> None:
         """Let a process live."""
@@ -49,7 +57,7 @@ def describe(proc: Proc) -> dict[str, Any]:
 
 
 def test_the_owner_is_the_playbook_and_not_its_worker(proc: Proc) -> None:
-    assert describe(proc) == {"user": "yuki", "host": "laptop", "pid": 20, "started": "200", "boot": BOOT}
+    assert describe(proc) == {"user": "yuki", "host": "laptop", "pid": 20, "started": "200", "boot": BOOT, "namespace": NAMESPACE}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +88,7 @@ def test_a_parent_that_is_hidden_is_the_end(proc: Proc) -> None:
     assert describe(proc)["pid"] == os.getpid()
 
 
-OWNER = {"user": "yuki", "host": "laptop", "pid": 20, "started": "200", "boot": BOOT}
+OWNER = {"user": "yuki", "host": "laptop", "pid": 20, "started": "200", "boot": BOOT, "namespace": NAMESPACE}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +98,10 @@ OWNER = {"user": "yuki", "host": "laptop", "pid": 20, "started": "200", "boot": 
         ({"user": "another"}, True),  # the process is what counts
         ({"host": "other"}, None),
         ({"host": None}, None),
-        ({"boot": "an earlier one"}, False),
+        ({"boot": "another"}, None),  # an earlier one, or that of a second machine with this name
+        ({"boot": ""}, None),
+        ({"namespace": "pid:[4026532999]"}, None),  # a container's
+        ({"namespace": None}, None),  # written by an older version
         ({"started": ""}, None),  # nobody could see it when it began
         ({"started": None}, None),
         ({"pid": 21}, False),
@@ -105,7 +116,39 @@ def test_alive(proc: Proc, change: dict[str, Any], expected: bool | None) -> Non
 @pytest.mark.parametrize(("state", "expected"), [("S", True), ("R", True), ("D", True), ("T", True), ("Z", False), ("X", False)])
 def test_a_process_that_is_dead_and_not_buried_is_dead(proc: Proc, state: str, expected: bool) -> None:
     proc.add(20, 10, PLAY, started=200, state=state)
-    assert _owner.alive(OWNER, {"host": "laptop", "boot": BOOT}, proc.folder) is expected
+    assert _owner.alive(OWNER, describe(proc), proc.folder) is expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("rw,relatime", False),
+        ("rw,hidepid=0", False),
+        ("rw,hidepid=off,gid=4", False),
+        ("rw,relatime,hidepid=2", None),
+        ("rw,hidepid=1", None),
+        ("rw,hidepid=4,relatime", None),
+        ("rw,gid=4,hidepid=invisible", None),
+        ("rw,hidepid=noaccess", None),
+        ("rw,hidepid=ptraceable,subset=pid", None),
+    ],
+)
+def test_who_may_be_hidden_is_not_dead(proc: Proc, options: str, expected: bool | None) -> None:
+    proc.mounted(options)
+    assert _owner.alive({**OWNER, "pid": 21}, describe(proc), proc.folder) is expected
+    assert _owner.alive(OWNER, describe(proc), proc.folder) is True  # whom one sees is not hidden
+    assert _owner.alive({**OWNER, "started": "199"}, describe(proc), proc.folder) is False
+    (proc.folder / "self/mounts").unlink()  # it does not say
+    assert _owner.alive({**OWNER, "pid": 21}, describe(proc), proc.folder) is None
+
+
+def test_who_may_not_be_looked_at_is_not_dead(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    here = describe(proc)
+    monkeypatch.setattr(_owner, "_stat", refused)
+    assert _owner.alive(OWNER, here, proc.folder) is None
 
 
 def test_nobody_is_nowhere(proc: Proc) -> None:
@@ -137,6 +180,7 @@ def test_this_process_lives() -> None:
     assert here["pid"] > 0
     assert int(here["started"]) > 0
     assert here["boot"]
+    assert here["namespace"]
     assert _owner.alive(here, here) is True
     assert _owner.alive({**here, "started": "1"}, here) is False
 

@@ -27,15 +27,15 @@ def releases(tmp_path: Path) -> _run.Releases:
 
 
 def begin(
-    releases: _run.Releases, limit: float = 60, instead_of: str = "", since: str | None = None, **changes: Any
+    releases: _run.Releases, limit: float = 60, instead_of: dict[str, Any] | None = None, since: str | None = None, **changes: Any
 ) -> dict[str, Any]:
     """Take the lock for a run, changed by ``changes``."""
     return releases.begin({**RUN, **changes}, limit, instead_of, since)
 
 
 def files(releases: _run.Releases) -> list[str]:
-    """What stands in the folder, the lock of the kernel left out."""
-    return sorted(entry.name for entry in releases.folder.iterdir() if entry.name != ".run.lock")
+    """What stands in the folder, the locks of the kernel and the fence left out."""
+    return sorted(entry.name for entry in releases.folder.iterdir() if entry.suffix != ".lock" and entry.name != "fence.json")
 
 
 # --- the lock -------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def test_the_lock_does_not_judge_who_is_dead(releases: _run.Releases, until: flo
 
 def test_a_dead_run_is_taken_over(releases: _run.Releases) -> None:
     dead = begin(releases)
-    run = begin(releases, instead_of=dead["id"])
+    run = begin(releases, instead_of=dead)
     assert releases.run() == run
     for act in (lambda: releases.enter(dead["id"], "start", 60), lambda: releases.end(dead["id"], "done", "")):
         with pytest.raises(_run.HeldError, match="This run lost its lock"):  # it was not dead, and learns of it
@@ -79,15 +79,42 @@ def test_a_dead_run_is_taken_over(releases: _run.Releases) -> None:
 
 def test_of_two_who_take_over_the_second_is_refused(releases: _run.Releases) -> None:
     dead = begin(releases)
-    begin(releases, instead_of=dead["id"])
+    begin(releases, instead_of=dead)
     with pytest.raises(_run.HeldError):
-        begin(releases, instead_of=dead["id"])
+        begin(releases, instead_of=dead)
+
+
+@pytest.mark.parametrize("said", ["renewed", "entered"])
+def test_a_run_that_said_something_since_it_was_judged_is_not_taken_over(releases: _run.Releases, said: str) -> None:
+    slow = begin(releases)
+    now = releases.renew(slow["id"], 60) if said == "renewed" else releases.enter(slow["id"], "start", 60)
+    with pytest.raises(_run.HeldError, match="is being released by yuki on laptop"):
+        begin(releases, instead_of=slow)
+    assert releases.run() == now
+    assert begin(releases, instead_of=now)["id"] != slow["id"]
+
+
+@pytest.mark.parametrize("seen", [{}, {"id": "y"}, {"until": 1.0}, {"until": None}])
+def test_a_dead_run_is_compared_whole(releases: _run.Releases, seen: dict[str, Any]) -> None:
+    dead = begin(releases)
+    with pytest.raises(_run.HeldError):
+        begin(releases, instead_of={"id": dead["id"], "until": dead["until"], **seen} if seen else {})
+
+
+def test_a_run_says_that_it_lives(releases: _run.Releases) -> None:
+    run = begin(releases, limit=10)
+    renewed = releases.renew(run["id"], 500)
+    assert renewed["until"] > run["until"] + 400
+    assert releases.run() == renewed == {**run, "until": renewed["until"]}  # and nothing else
+    begin(releases, instead_of=renewed)
+    with pytest.raises(_run.HeldError, match="This run lost its lock"):
+        releases.renew(run["id"], 500)
 
 
 def test_a_dead_run_that_went_meanwhile_is_none_to_take_over(releases: _run.Releases) -> None:
     dead = begin(releases)
     releases.end(dead["id"], "done", "")
-    assert begin(releases, instead_of=dead["id"])["phase"] == "prepare"
+    assert begin(releases, instead_of=dead)["phase"] == "prepare"
 
 
 @pytest.mark.parametrize(
@@ -127,9 +154,9 @@ def test_a_run_that_cannot_be_read_is_nobodys_and_can_be_taken_over(releases: _r
     assert _blue_green.run_verdict(found, time.time(), None)["state"] == "undo"
     with pytest.raises(_run.HeldError):
         begin(releases)
-    assert begin(releases, instead_of="unreadable")["phase"] == "prepare"
+    assert begin(releases, instead_of={"id": "unreadable", "until": 0})["phase"] == "prepare"
     with pytest.raises(_run.HeldError):  # this one can be read
-        begin(releases, instead_of="unreadable")
+        begin(releases, instead_of={"id": "unreadable", "until": 0})
 
 
 @pytest.mark.parametrize(
@@ -183,6 +210,15 @@ def test_a_phase_begins_and_the_time_anew(releases: _run.Releases) -> None:
     assert set(entered["phases"]) == {"prepare", "migrate"}
     assert releases.run() == entered
     assert releases.record() is None  # no commit
+
+
+def test_a_phase_that_is_noted_twice_began_once(releases: _run.Releases, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(_run.time, "time", lambda: clock[0])
+    run = begin(releases, limit=10)
+    clock[0] = 1050.0
+    again = releases.enter(run["id"], "prepare", 10)
+    assert (again["phases"], again["until"]) == ({"prepare": 1000.0}, 1060.0)
 
 
 def test_the_commit_writes_the_record_first(releases: _run.Releases, monkeypatch: pytest.MonkeyPatch) -> None:
