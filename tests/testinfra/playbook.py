@@ -43,6 +43,14 @@ class Running:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def pause(self) -> None:
+        """As a laptop that sleeps: nothing is said, and nothing is closed."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """It wakes up, and goes on where it was."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def wait(self) -> int:
         """The exit code, once it ended."""
         return self.process.wait(timeout=300)

@@ -117,6 +117,88 @@ def test_a_host_that_dies_between_gate_and_switch_keeps_the_fleet_on_the_old_rel
     one_release("v1.2.0")
 
 
+def reached(phase: str, name: str = "fleet-app1") -> None:
+    """Wait until the run under way has noted a phase."""
+    waits = f'for i in $(seq 3600); do grep -q \'"phase": "{phase}"\' /var/lib/kasaneha/run.json 2>/dev/null && exit 0; sleep 0.05; done; exit 1'
+    inside(name, waits)
+
+
+def inside(name: str, command: str) -> None:
+    """Run a shell command as root past SSH."""
+    subprocess.run(["docker", "exec", f"kasaneha-lab-{name}", "sh", "-c", command], check=True, capture_output=True)
+
+
+def colours(name: str) -> set[str]:
+    """The colours whose containers run on a host."""
+    return set(
+        on(name, "docker ps --filter label=kasaneha.deploy.colour --format '{{.Label \"kasaneha.deploy.colour\"}}'").split()
+    )
+
+
+@pytest.mark.parametrize("phase", ["start", "switch"])
+def test_a_run_that_lost_its_lock_changes_nothing_more(phase):
+    before = record()["release"]
+    mine, theirs = ("v1.2.0", "v1.0.0") if before == "v1.1.0" else ("v1.1.0", "v1.2.0")
+    with Load(EDGE, rate=40) as load:
+        slow = start("playbooks/deploy.yml", app_release=mine, force=True, **QUICK)
+        reached(phase)
+        slow.pause()
+        # Its controller is another machine, which said nothing for longer than its time.
+        on(
+            "fleet-app1",
+            """sed -i 's/"host": "[^"]*"/"host": "asleep"/; s/"until": [0-9.]*/"until": 1/' /var/lib/kasaneha/run.json""",
+        )
+        done = play("playbooks/deploy.yml", app_release=theirs, force=True, **QUICK)
+        assert done.returncode == 0 and "it said nothing within its time" in " ".join(done.stdout.split()), done.stdout[-3000:]
+        one_release(theirs)
+        ids = (
+            on("fleet-app1", "docker ps --quiet --no-trunc | sort"),
+            on("fleet-app1", "cat /opt/kasaneha/*/compose.yml | sha256sum"),
+        )
+        slow.resume()
+        assert slow.wait() != 0
+        result = load.stop()
+    assert result["failed"] == 0, json.dumps(result["failures"][:3])
+    one_release(theirs)
+    assert ids == (
+        on("fleet-app1", "docker ps --quiet --no-trunc | sort"),
+        on("fleet-app1", "cat /opt/kasaneha/*/compose.yml | sha256sum"),
+    )
+    on("fleet-edge", "test ! -L /var/lib/kasaneha/edge/uncommitted")
+
+
+def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours():
+    goal = "v1.1.0" if record()["release"] != "v1.1.0" else "v1.2.0"
+    with Load(EDGE, rate=40) as load:
+        run = start("playbooks/deploy.yml", app_release=goal, force=True, **QUICK)
+        reached("commit")
+        inside("fleet-edge", "iptables -I INPUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset")  # users still come in
+        try:
+            assert run.wait() != 0
+            assert record()["release"] == goal
+            assert [colours(name) for name in APPS] == [{"blue", "green"}, {"blue", "green"}]
+        finally:
+            inside("fleet-edge", "iptables -D INPUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset")
+        done = play("playbooks/release.yml", **QUICK)
+        assert done.returncode == 0, done.stdout[-3000:]
+        result = load.stop()
+    assert result["failed"] == 0, json.dumps(result["failures"][:3])
+    one_release(goal)
+
+
+def test_a_commit_whose_answer_is_lost_is_not_undone():
+    """The record is written, and the journal cannot be: as when the disk is full, or the connection breaks, just then."""
+    goal = "v1.1.0" if record()["release"] != "v1.1.0" else "v1.2.0"
+    run = start("playbooks/deploy.yml", app_release=goal, force=True, **{**QUICK, "nginx_watch_seconds": 8})
+    reached("switch")
+    folder = "/var/lib/kasaneha"
+    inside("fleet-app1", f"""mount --bind {folder}/run.json {folder}/run.json
+        for i in $(seq 1200); do grep -q '^ "release": "{goal}"' {folder}/release.json && break; sleep 0.05; done
+        sleep 0.3; umount {folder}/run.json""")  # fmt: skip
+    assert run.wait() == 0
+    one_release(goal)
+
+
 def test_a_new_host_without_the_shared_volumes_is_refused():
     done = play("playbooks/deploy.yml", app_release="v1.1.0", app_shared_volumes=False)
     assert done.returncode != 0 and "app_shared_volumes" in done.stdout and re.search("changed=0 ", done.stdout)
