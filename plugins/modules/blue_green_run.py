@@ -232,9 +232,9 @@ def main() -> None:
     result: dict[str, Any] = {}
     if changed and not module.check_mode:
         try:
-            result = apply(releases, module.params)
-            if module.params["command"]:
+            if module.params["command"]:  # before the lock is taken: what cannot be written must not leave it behind
                 _fence.guard(releases.folder, Path(module.params["command"]))
+            result = apply(releases, module.params)
         except HeldError as error:
             module.fail_json(msg=str(error))
         except OSError as error:
