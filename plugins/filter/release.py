@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _record, _release
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _record, _release, _schema
 
 
 class FilterModule:
@@ -19,6 +19,8 @@ class FilterModule:
             "failure_text": _blue_green.failure_text,
             "needed_images": _record.needed_images,
             "new_record": _record.new_record,
+            "release_migrates": _schema.migrates,
+            "release_schema": _schema.schema_after,
             "release_decision": _blue_green.decide,
             "release_name_problems": _release.release_name_problems,
             "release_scope_problems": _blue_green.scope_problems,

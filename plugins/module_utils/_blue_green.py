@@ -43,11 +43,11 @@ def decide(
     :param owner_alive: whether the owner of the run that is found lives; None when it ran on another machine.
     :returns: ``action`` (``install``, ``release``, ``reconfigure`` or ``none``), ``release``, ``colour`` and ``services``
         (images that are known by identity) to serve; ``from_release`` and ``from_colour`` that serve now, empty at first;
-        ``back``, whether this is a way back; ``migrate``, whether its migrations are to run; ``configure``, whether more
-        than its Compose file is to be written; ``migrations``, what the record knows of the release's own; ``record`` that
-        all this starts from; ``run`` (the verdict on a run that is found); ``fences``: the runs that may change hosts now;
-        ``repair``: hosts that do not show what the record says; ``problems`` that forbid it and ``notes`` for the operator,
-        both lists of sentences.
+        ``back``, whether this is a way back; ``migrate``, whether its migrations run whatever its images are (see
+        _schema.py); ``configure``, whether more than its Compose file is to be written; ``migrations``, what the record
+        knows of the release's own; ``record`` that all this starts from; ``run`` (the verdict on a run that is found);
+        ``fences``: the runs that may change hosts now; ``repair``: hosts that do not show what the record says; ``problems``
+        that forbid it and ``notes`` for the operator, both lists of sentences.
     """
     main = hosts[record_host]
     record, notes, problems = _record.found_record(hosts, record_host)
@@ -150,7 +150,10 @@ def summary(plan: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Images: {', '.join(f'{name} {image}' for name, image in known.items()) or 'of this release, from app_image_source'}."
         )
-        lines.append("Its migrations run first, in the new image." if plan["migrate"] else "No migration runs.")
+        if plan["action"] == "reconfigure":
+            lines.append("Its migrations run first if an image turns out to be another one than serves.")
+        else:
+            lines.append("Its migrations run first, in the new image." if plan["migrate"] else "No migration runs.")
     return lines
 
 

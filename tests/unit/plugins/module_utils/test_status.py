@@ -136,7 +136,7 @@ PLAN = {
                 "Mind.",
                 "What serves differs from the inventory: v2 is started anew as green, in place of v2 (blue).",
                 "Images: web web@sha256:2.",
-                "No migration runs.",
+                "Its migrations run first if an image turns out to be another one than serves.",
             ],
         ),
     ],
