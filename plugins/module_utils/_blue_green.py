@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _record, _release
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _fleet, _record, _release
 
 PHASES = ("prepare", "migrate", "start", "switch", "commit")
 STRATEGIES = ("linear", "mitogen_linear")  # with which a task begins when all hosts are done with the one before
@@ -46,8 +46,9 @@ def decide(
         ``back``, whether this is a way back; ``migrate``, whether its migrations run whatever its images are (see
         _schema.py); ``configure``, whether more than its Compose file is to be written; ``migrations``, what the record
         knows of the release's own; ``record`` that all this starts from; ``run`` (the verdict on a run that is found);
-        ``fences``: the runs that may change hosts now; ``repair``: hosts that do not show what the record says; ``problems``
-        that forbid it and ``notes`` for the operator, both lists of sentences.
+        ``fences``: the runs that may change hosts now; ``repair``: hosts that do not show what the record says, and why;
+        ``lacking``: app hosts among them that must be brought to it, and ``behind``: those of them that have no files of it
+        either; ``problems`` that forbid it and ``notes`` for the operator, both lists of sentences.
     """
     main = hosts[record_host]
     record, notes, problems = _record.found_record(hosts, record_host)
@@ -58,6 +59,15 @@ def decide(
         problems.append(run["why"])
     elif run["state"] != "none":
         notes.append(run["why"])
+
+    tell = _fleet.copies_tell(hosts, record_host)
+    lacking = [host for host in hosts if host in app_hosts and _fleet.lacking(hosts[host], record, tell)]
+    if intent != "site":
+        problems += [
+            f"{host} has no Docker yet. Run site.yml, which brings it to what serves, or leave it out: absent_hosts: [{host}]."
+            for host in lacking
+            if not hosts[host].get("engine", True)
+        ]
 
     now_release, now_colour = record.get("release", ""), record.get("colour", "")
     release = wanted
@@ -108,14 +118,16 @@ def decide(
         "record": record,
         "run": run,
         "fences": sorted({str(shown.get("fence", "")) for shown in hosts.values()} - {""}),
-        "repair": {host: why for host in hosts if (why := astray(hosts[host], record, host in app_hosts))},
+        "repair": {host: why for host in hosts if (why := astray(hosts[host], record, host in app_hosts, tell))},
+        "lacking": lacking,
+        "behind": [host for host in lacking if _fleet.behind(hosts[host], record, tell)],
         "problems": problems,
         "notes": notes,
     }
 
 
-def astray(shown: Mapping[str, Any], record: Mapping[str, Any], runs_app: bool) -> str:
-    """In what a host differs from the record; empty: in nothing."""
+def astray(shown: Mapping[str, Any], record: Mapping[str, Any], runs_app: bool, copies_tell: bool = True) -> str:
+    """In what a host differs from the record; empty: in nothing. `copies_tell` as for `_fleet.lacking`."""
     colour, edge, containers = record.get("colour", ""), shown.get("edge") or {}, shown.get("containers", [])
     found = []
     if edge.get("state") and edge.get("colour", "") != colour:
@@ -124,14 +136,9 @@ def astray(shown: Mapping[str, Any], record: Mapping[str, Any], runs_app: bool) 
         found.append("its edge waits for a commit that did not come")
     for other in sorted({str(entry["colour"]) for entry in containers if entry["running"]} - {colour}):
         found.append(f"containers of {other} run")
-    if colour and runs_app:
-        running = {entry["service"] for entry in containers if entry["colour"] == colour and entry["running"]}
-        stopped = sorted(set(record.get("services", {})) - running)
-        if stopped:
-            found.append(f"{', '.join(stopped)} of {colour} does not run")
-    if colour and not shown.get("record") and runs_app:
-        found.append("its record of releases is lost")
-    return "; ".join(found)
+    found += _fleet.lacking(shown, record, copies_tell) if runs_app else []
+    copy = _fleet.missing(shown, record) if copies_tell or not shown.get("record") else ""
+    return "; ".join(found + ([copy] if copy and copy not in found else []))
 
 
 def summary(plan: Mapping[str, Any]) -> list[str]:
@@ -158,9 +165,13 @@ def summary(plan: Mapping[str, Any]) -> list[str]:
 
 
 def status(
-    hosts: Mapping[str, Mapping[str, Any]], record_host: str, app_hosts: Sequence[str] = (), owner_alive: bool | None = None
+    hosts: Mapping[str, Mapping[str, Any]],
+    record_host: str,
+    app_hosts: Sequence[str] = (),
+    owner_alive: bool | None = None,
+    absent: Sequence[str] = (),
 ) -> list[str]:
-    """What serves where, in the lines of one screen. Parameters as for `decide`."""
+    """What serves where, in the lines of one screen. Parameters as for `decide`; `absent` hosts were not asked."""
     main = hosts[record_host]
     record, notes, problems = _record.found_record(hosts, record_host)
     lines = [*notes, *problems]
@@ -178,9 +189,10 @@ def status(
         for entry in shown.get("containers", []):
             health = f", {entry['health']}" if entry["running"] and entry["health"] else ""
             lines.append(f"{host}: {entry['name']} {entry['release']} {entry['state']}{health}")
-        wrong = astray(shown, record, host in app_hosts)
+        wrong = astray(shown, record, host in app_hosts, _fleet.copies_tell(hosts, record_host))
         if wrong:
             lines.append(f"{host}: NOT AS RECORDED: {wrong} (the next site.yml or deploy.yml puts it right)")
+    lines += [f"{host}: absent (absent_hosts): no release reaches it, and no request" for host in absent]
     run = run_verdict(main.get("run"), float(main.get("now", 0)), owner_alive)
     lines.append(f"lock: {run['why'] or 'free'}")
     lines += frozen_problems(main.get("freeze"))

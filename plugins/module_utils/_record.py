@@ -36,10 +36,11 @@ def found_record(hosts: Mapping[str, Mapping[str, Any]], record_host: str) -> tu
     :returns: the record (empty: nothing was ever installed), notes, problems.
     """
     main = hosts[record_host]
-    if main.get("record"):
-        return dict(main["record"]), [], []
-    lost = main.get("record_problem") or f"The record of releases on {record_host} is missing."
     copies = [(str(shown["record"].get("since", "")), host) for host, shown in hosts.items() if shown.get("record")]
+    if main.get("record"):
+        host = max(copies)[1]
+        return dict(main["record"]), [], _older_than(hosts[host]["record"], main["record"], host, record_host)
+    lost = main.get("record_problem") or f"The record of releases on {record_host} is missing."
     if copies:
         host = max(copies)[1]
         return dict(hosts[host]["record"]), [f"{lost} The copy on {host} takes its place."], []
@@ -57,6 +58,17 @@ def found_record(hosts: Mapping[str, Mapping[str, Any]], record_host: str) -> tu
         [],
         [f"{lost} It cannot be rebuilt: {why} Start the release that is to serve, or remove its containers to install anew."],
     )
+
+
+def _older_than(copy: Mapping[str, Any], main: Mapping[str, Any], host: str, record_host: str) -> list[str]:
+    """Refuse the record of a host that was away when `copy` was written. By the clock alone that would be a guess."""
+    passed = [entry.get("since") for entry in main.get("history", [])]
+    if str(copy.get("since", "")) <= str(main.get("since", "")) or copy.get("since") in passed:
+        return []
+    return [
+        f"The record of releases on {record_host} is of {main.get('release')}, and the copy on {host} is newer ({copy.get('release')}): "
+        f"{record_host} was away. Let {host} keep it (app_record_host: {host}) and run site.yml, which brings {record_host} to it."
+    ]
 
 
 def new_record(

@@ -73,6 +73,10 @@ containers:
   returned: always
   type: list
   elements: dict
+engine:
+  description: Whether Docker is installed here.
+  returned: always
+  type: bool
 edge:
   description: What the edge serves; empty when the host is none.
   returned: always
@@ -140,6 +144,7 @@ def main() -> None:
         fence=releases.fence.id(),
         freeze=releases.freeze() or {},
         containers=containers,
+        engine=bool(shutil.which("docker")),
         edge=_edge_state.observe(Path(module.params["edge"])) if module.params["edge"] else {},
         assets=_assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
         log=releases.last(module.params["log_lines"]) if module.params["log_lines"] else [],

@@ -232,6 +232,7 @@ def main() -> None:
     result: dict[str, Any] = {}
     if changed and not module.check_mode:
         try:
+            releases.folder.mkdir(mode=0o755, parents=True, exist_ok=True)  # a host that joins has none yet
             if module.params["command"]:  # before the lock is taken: what cannot be written must not leave it behind
                 _fence.guard(releases.folder, Path(module.params["command"]))
             result = apply(releases, module.params)

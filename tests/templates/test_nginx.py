@@ -49,6 +49,17 @@ def test_one_colour_has_no_backup() -> None:
     assert values(upstream, "server") == [["127.0.0.1:18081", "max_fails=0"]]
 
 
+def test_an_app_host_that_is_absent_is_in_no_upstream() -> None:
+    upstreams = {
+        "frontend": {colour: [f"10.0.0.{host}:{port}" for host in (1, 2)] for colour, port in (("blue", 80), ("green", 81))}
+    }
+    both, one = ([f"10.0.0.{host}:{port}" for port in (80, 81) for host in hosts] for hosts in ((1, 2), (1,)))
+    for absent, expected in (([], both), (["10.0.0.2"], one)):
+        block = http(nginx_upstreams={**upstreams, "backend": upstreams["frontend"]}, nginx_absent_addresses=absent)
+        (upstream,) = blocks(block, "upstream", "frontend_blue")
+        assert [words[0] for words in values(upstream, "server")] == expected
+
+
 @pytest.mark.parametrize("overrides", ALL)
 def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> None:
     for server in servers(**overrides):

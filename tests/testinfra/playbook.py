@@ -56,9 +56,9 @@ class Running:
         return self.process.wait(timeout=300)
 
 
-def start(playbook: str, **variables: Any) -> Running:
+def start(playbook: str, *options: str, **variables: Any) -> Running:
     """Start a playbook and do not wait for it."""
-    command = ["ansible-playbook", playbook, "-i", str(INVENTORY), "-e", json.dumps(variables)]
+    command = ["ansible-playbook", playbook, "-i", str(INVENTORY), "-e", json.dumps(variables), *options]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     environment.pop("ANSIBLE_STRATEGY", None)  # what is killed are Ansible's own processes, one for each task
     log = subprocess.DEVNULL

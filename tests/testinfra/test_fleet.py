@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A fleet of two app hosts and an edge: one release on all of them or none, whichever host fails and when."""
+"""A fleet that grows to two app hosts beside an edge: one release on all of them or none, whichever host fails and when."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from .playbook import ROOT, play, start
 
 HOSTS = {"fleet-app1": "198.51.100.40", "fleet-app2": "198.51.100.41", "fleet-edge": "198.51.100.42"}
 EDGE, APPS = HOSTS["fleet-edge"], ("fleet-app1", "fleet-app2")
+JOINED = ("-i", str(ROOT / "molecule/fleet/joined"))  # the inventory in which the second app host is one of them
 QUICK = {"nginx_watch_seconds": 3, "app_start_timeout": 15}
 
 pytestmark = pytest.mark.usefixtures("once")
@@ -60,10 +62,36 @@ def one_release(release: str, *names: str) -> None:
         assert on(name, "find /var/lib/kasaneha -maxdepth 1 -name '*.tar'") == "", "what was carried stayed behind"
 
 
+def all_answered(address: str, since: float) -> None:
+    """A host got requests, and none that it could not answer: nginx never had to turn from it to another one."""
+    lines = on("fleet-edge", f"grep -F '{address}:' /var/log/nginx/access.log || true").splitlines()
+    asked = [entry for entry in map(json.loads, lines) if datetime.fromisoformat(entry["time"]).timestamp() >= int(since)]
+    assert asked, f"nobody asked {address}"
+    turned_away = [entry for entry in asked if address not in entry["upstream"].split(", ")[-1] or entry["status"] >= 500]
+    assert not turned_away, json.dumps(turned_away[:3])
+
+
+def test_a_host_joins_and_costs_no_request():
+    one_release("v1.0.0", "fleet-app1")
+    began = time.time()
+    with Load(EDGE, rate=40) as load:
+        done = play("site.yml", *JOINED)
+        assert done.returncode == 0, done.stdout[-3000:]
+        time.sleep(3)  # requests for the new one
+        result = load.stop()
+    assert result["failed"] == 0, json.dumps(result["failures"][:3])
+    one_release("v1.0.0")
+    assert record("fleet-app2") == record()
+    all_answered(HOSTS["fleet-app2"], began)
+    # It is one of them now: nothing is left to do.
+    again = play("site.yml", *JOINED)
+    assert again.returncode == 0 and len(re.findall("changed=0 ", again.stdout)) == len(HOSTS), again.stdout[-3000:]
+
+
 def test_a_release_is_one_transaction_and_costs_no_request():
     one_release("v1.0.0")
     with Load(EDGE, rate=40, **SHORT) as load:
-        done = play("playbooks/deploy.yml", app_release="v1.1.0", **QUICK)
+        done = play("playbooks/deploy.yml", *JOINED, app_release="v1.1.0", **QUICK)
         assert done.returncode == 0, done.stdout[-3000:]
         result = load.stop()
     assert result["failed"] == 0, json.dumps(result["failures"][:3])
@@ -80,7 +108,7 @@ def test_one_host_whose_gate_fails_keeps_the_whole_fleet_back():
     on("fleet-app2", f"systemd-run --unit=squatter python3 -m http.server --bind 198.51.100.41 {port}")
     try:
         with Load(EDGE, rate=40, **SHORT) as load:
-            done = play("playbooks/deploy.yml", app_release="v1.2.0", force=True, **QUICK)
+            done = play("playbooks/deploy.yml", *JOINED, app_release="v1.2.0", force=True, **QUICK)
             result = load.stop()
     finally:
         on("fleet-app2", "systemctl stop squatter")
@@ -94,7 +122,7 @@ def test_one_host_whose_gate_fails_keeps_the_whole_fleet_back():
 def test_a_host_that_dies_between_gate_and_switch_keeps_the_fleet_on_the_old_release():
     server = "kasaneha-lab-fleet-app2"
     with Load(EDGE, rate=40, slow=0, streams=0) as load:
-        run = start("playbooks/deploy.yml", app_release="v1.2.0", force=True, **QUICK)
+        run = start("playbooks/deploy.yml", *JOINED, app_release="v1.2.0", force=True, **QUICK)
         on(
             "fleet-app1",
             'for i in $(seq 1800); do grep -q \'"phase": "start"\' /var/lib/kasaneha/run.json && exit 0; sleep 0.1; done; exit 1',
@@ -112,7 +140,7 @@ def test_a_host_that_dies_between_gate_and_switch_keeps_the_fleet_on_the_old_rel
     assert result["failed"] <= 40  # until the kernel says that the host is gone
     # It comes back with what it had; the next run makes it one of the fleet again, whatever that was.
     on("fleet-app2", "for i in $(seq 60); do docker ps --quiet | grep -q . && exit 0; sleep 1; done; exit 1")
-    done = play("playbooks/deploy.yml", app_release="v1.2.0", force=True, **QUICK)
+    done = play("playbooks/deploy.yml", *JOINED, app_release="v1.2.0", force=True, **QUICK)
     assert done.returncode == 0, done.stdout[-3000:]
     one_release("v1.2.0")
 
@@ -140,7 +168,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(phase):
     before = record()["release"]
     mine, theirs = ("v1.2.0", "v1.0.0") if before == "v1.1.0" else ("v1.1.0", "v1.2.0")
     with Load(EDGE, rate=40) as load:
-        slow = start("playbooks/deploy.yml", app_release=mine, force=True, **QUICK)
+        slow = start("playbooks/deploy.yml", *JOINED, app_release=mine, force=True, **QUICK)
         reached(phase)
         slow.pause()
         # Its controller is another machine, which said nothing for longer than its time.
@@ -148,7 +176,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(phase):
             "fleet-app1",
             """sed -i 's/"host": "[^"]*"/"host": "asleep"/; s/"until": [0-9.]*/"until": 1/' /var/lib/kasaneha/run.json""",
         )
-        done = play("playbooks/deploy.yml", app_release=theirs, force=True, **QUICK)
+        done = play("playbooks/deploy.yml", *JOINED, app_release=theirs, force=True, **QUICK)
         assert done.returncode == 0 and "it said nothing within its time" in " ".join(done.stdout.split()), done.stdout[-3000:]
         one_release(theirs)
         ids = (
@@ -170,7 +198,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(phase):
 def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours():
     goal = "v1.1.0" if record()["release"] != "v1.1.0" else "v1.2.0"
     with Load(EDGE, rate=40) as load:
-        run = start("playbooks/deploy.yml", app_release=goal, force=True, **QUICK)
+        run = start("playbooks/deploy.yml", *JOINED, app_release=goal, force=True, **QUICK)
         reached("commit")
         inside("fleet-edge", "iptables -I INPUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset")  # users still come in
         try:
@@ -179,7 +207,7 @@ def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours():
             assert [colours(name) for name in APPS] == [{"blue", "green"}, {"blue", "green"}]
         finally:
             inside("fleet-edge", "iptables -D INPUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset")
-        done = play("playbooks/release.yml", **QUICK)
+        done = play("playbooks/release.yml", *JOINED, **QUICK)
         assert done.returncode == 0, done.stdout[-3000:]
         result = load.stop()
     assert result["failed"] == 0, json.dumps(result["failures"][:3])
@@ -189,7 +217,7 @@ def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours():
 def test_a_commit_whose_answer_is_lost_is_not_undone():
     """The record is written, and the journal cannot be: as when the disk is full, or the connection breaks, just then."""
     goal = "v1.1.0" if record()["release"] != "v1.1.0" else "v1.2.0"
-    run = start("playbooks/deploy.yml", app_release=goal, force=True, **{**QUICK, "nginx_watch_seconds": 8})
+    run = start("playbooks/deploy.yml", *JOINED, app_release=goal, force=True, **{**QUICK, "nginx_watch_seconds": 8})
     reached("switch")
     folder = "/var/lib/kasaneha"
     inside("fleet-app1", f"""mount --bind {folder}/run.json {folder}/run.json
@@ -200,5 +228,37 @@ def test_a_commit_whose_answer_is_lost_is_not_undone():
 
 
 def test_a_new_host_without_the_shared_volumes_is_refused():
-    done = play("playbooks/deploy.yml", app_release="v1.1.0", app_shared_volumes=False)
+    done = play("playbooks/deploy.yml", *JOINED, app_release="v1.1.0", app_shared_volumes=False)
     assert done.returncode != 0 and "app_shared_volumes" in done.stdout and re.search("changed=0 ", done.stdout)
+
+
+def test_a_dead_host_is_left_out_and_its_replacement_catches_up():
+    goal = "v1.2.0" if record()["release"] == "v1.1.0" else "v1.1.0"
+    before = record()["release"]
+    server = "kasaneha-lab-fleet-app2"
+    for command in (["rm", "--force", server], ["volume", "rm", f"{server}-docker"]):
+        subprocess.run(["docker", *command], check=True, capture_output=True)
+    with Load(EDGE, rate=40) as load:
+        done = play("playbooks/deploy.yml", *JOINED, app_release=goal, force=True, absent_hosts=["fleet-app2"], **QUICK)
+        assert done.returncode == 0, done.stdout[-3000:]
+        result = load.stop()
+    assert result["failed"] == 0, json.dumps(result["failures"][:3])
+    one_release(goal, "fleet-app1")
+
+    told = time.time()
+    done = play("lab/create.yml", "--skip-tags=lab_images")
+    assert done.returncode == 0, done.stdout[-3000:]
+    done = play("playbooks/deploy.yml", *JOINED, app_release=before, force=True)
+    assert "fleet-app2 has no Docker yet" in " ".join(done.stdout.split()), done.stdout[-3000:]
+    with Load(EDGE, rate=40) as load:
+        done = play("site.yml", *JOINED)  # the inventory names v1.0.0: the record wins
+        assert done.returncode == 0, done.stdout[-3000:]
+        time.sleep(3)
+        result = load.stop()
+    assert result["failed"] == 0, json.dumps(result["failures"][:3])
+    one_release(goal)
+    all_answered(HOSTS["fleet-app2"], told)
+    # It never had the images of the release before.
+    done = play("playbooks/rollback.yml", *JOINED, release=before, force=True, **QUICK)
+    assert done.returncode == 0, done.stdout[-3000:]
+    one_release(before)

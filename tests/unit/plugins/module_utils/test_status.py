@@ -11,7 +11,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green
 IMAGE = {"reference": "web:v2", "image": "web@sha256:2", "id": "sha256:2"}
 V2 = {"release": "v2", "colour": "blue", "since": "2026-02-01T00:00:00Z", "services": {"web": IMAGE}, "history": [], "bad": {}}
 WEB = {
-    "name": "app-web-blue", "service": "web", "colour": "blue", "release": "v2", "running": True, "state": "running", "health": "healthy",
+    "name": "app-web-blue", "service": "web", "colour": "blue", "release": "v2", "id": "sha256:2", "running": True, "state": "running", "health": "healthy",
 }  # fmt: skip
 EDGE = {"colour": "blue", "maintenance": False, "state": "states/1", "uncommitted": "", "previous": ""}
 LINE = {
@@ -88,11 +88,19 @@ def test_a_record_that_is_rebuilt_can_be_shown() -> None:
 
 
 def test_each_host_has_its_lines() -> None:
-    app, edge = {"record": V2, "containers": [WEB], "edge": {}}, {"record": {}, "containers": [], "edge": EDGE}
+    app, edge = {"record": V2, "containers": [WEB], "edge": {}}, {"record": V2, "containers": [], "edge": EDGE}
     found = _blue_green.status({"app1": app, "edge1": edge}, "app1", ["app1"])
     assert [text for text in found if text.startswith(("app1", "edge1"))] == [
         "app1: app-web-blue v2 running, healthy",
         "edge1: the edge serves blue",
+    ]
+
+
+def test_a_host_that_is_absent_is_named() -> None:
+    app = {"record": V2, "containers": [WEB], "edge": {}}
+    found = _blue_green.status({"app1": app}, "app1", ["app1", "app2"], absent=["app2"])
+    assert [text for text in found if text.startswith("app2")] == [
+        "app2: absent (absent_hosts): no release reaches it, and no request"
     ]
 
 
