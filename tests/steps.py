@@ -93,7 +93,8 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/(unit|templates)/|tests/(collection\.sh|config\.yml|compare_tests\.py)", ()),
     (r"tests/lab/", ("containers", "clock")),
     (r"tests/testinfra/test_(refusals|variants|default|verify)\.py", ("default",)),
-    (r"tests/testinfra/test_(backup|logging|monitoring)\.py|tests/testinfra/receivers\.py", ("operations",)),
+    (r"tests/testinfra/test_(backup|logging|monitoring|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
+    (r"tests/testinfra/test_ready\.py", ("release", "firewall")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
     (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),

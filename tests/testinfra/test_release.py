@@ -211,28 +211,14 @@ def together(root, record) -> dict[str, Any]:
     root(f"""cd /var/www/kasaneha; printf '{shared}\n_astro/old.js\n' > releases/v0.0.1; rm -f /run/asked /run/go 'releases/{goal}'
         touch assets/_astro/old.js assets/_astro/foreign.js; echo short > assets/{cut}; chmod 0600 assets/{cut}""")
     backup = ["timeout", "300", "sh", "-c", "touch /run/asked; until [ -e /run/go ]; do sleep 0.1; done"]
-    first = start(
-        "playbooks/deploy.yml",
-        app_release=goal,
-        force=True,
-        app_keep_releases=0,
-        app_before_release=backup,
-        nginx_drain_timeout=0,
-        **QUICK,
-    )
+    options = {"force": True, "app_keep_releases": 0, "app_before_release": backup, "nginx_drain_timeout": 0, **QUICK}
+    first = start("playbooks/deploy.yml", app_release=goal, **options)
     root("for i in $(seq 1800); do test -e /run/asked && exit 0; sleep 0.1; done; exit 1")
     second = deploy("v1.0.0", force=True)
     at_work = first.process.poll() is None
     root("touch /run/go")
-    return {
-        "before": before,
-        "goal": goal,
-        "first": first.wait(),
-        "second": second,
-        "at_work": at_work,
-        "cut": cut,
-        "digest": digest,
-    }
+    known = {"before": before, "goal": goal, "cut": cut, "digest": digest}
+    return {**known, "first": first.wait(), "second": second, "at_work": at_work}
 
 
 def test_two_at_once(together, serving):
