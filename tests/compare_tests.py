@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -21,9 +22,24 @@ ROWS = ROOT / "docs" / "testing.md"
 
 
 def plain(test: str) -> str:
-    """The id of a test below ``tests/``, without the server that testinfra would ask."""
-    test = test.removeprefix("tests/")
-    return re.sub(r"\[local(?:-|(?=\]))", "[", test).removesuffix("[]")
+    """The id of a test below ``tests/``, without the server that testinfra would ask.
+
+    Where values stand in tables (unit, templates), a case is called after its values and its place: there cases are only counted.
+    """
+    name, bracket, case = test.removeprefix("tests/").partition("[")
+    if name.startswith(("unit/", "templates/")):
+        return name
+    return f"{name}{bracket}{re.sub(r'^local(?:-|(?=]))', '', case)}".removesuffix("[]")
+
+
+def counted(tests: Iterable[str]) -> set[str]:
+    """Ids, those that occur again with a number behind them: one case fewer is the last number missing."""
+    seen: Counter[str] = Counter()
+    found = set()
+    for test in tests:
+        seen[test] += 1
+        found.add(test if seen[test] == 1 else f"{test} ({seen[test]})")
+    return found
 
 
 def compare(old: Mapping[str, bool], new: Mapping[str, bool]) -> dict[str, list[str]]:
@@ -50,7 +66,7 @@ def rows(text: str) -> list[str]:
 
 def covered(test: str, row: str) -> bool:
     """Whether a row speaks of a test: by its id, or by its function for all its parameters."""
-    return test == row or test.startswith(f"{row}[")
+    return re.sub(r" \(\d+\)$", "", test) == row or test.startswith(f"{row}[")
 
 
 def without_row(tests: Iterable[str], named: Iterable[str]) -> list[str]:
@@ -65,7 +81,7 @@ def collect(folder: Path, *options: str) -> set[str]:
         [sys.executable, "-m", "pytest", "--collect-only", "-q", *options, *FOLDERS],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    found = {plain(line) for line in done.stdout.splitlines() if line.startswith("tests/") and "::" in line}
+    found = counted(plain(line) for line in done.stdout.splitlines() if line.startswith("tests/") and "::" in line)
     if done.returncode or not found:
         sys.exit(f"The tests of {folder} cannot be collected:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return found

@@ -29,11 +29,19 @@ TABLE = r"""
         ("tests/unit/test_a.py::test_b", "unit/test_a.py::test_b"),
         ("tests/testinfra/test_a.py::test_b[local]", "testinfra/test_a.py::test_b"),
         ("tests/testinfra/test_a.py::test_b[local-c-d]", "testinfra/test_a.py::test_b[c-d]"),
-        ("tests/unit/test_a.py::test_b[localhost]", "unit/test_a.py::test_b[localhost]"),
+        ("tests/lab/test_a.py::test_b[localhost]", "lab/test_a.py::test_b[localhost]"),
+        ("tests/lab/test_a.py::test_b[a [b] c]", "lab/test_a.py::test_b[a [b] c]"),
+        ("tests/unit/test_a.py::test_b[change7-a [b8]]", "unit/test_a.py::test_b"),
     ],
 )
 def test_an_id_names_no_server(shown: str, plain: str) -> None:
     assert compare_tests.plain(shown) == plain
+
+
+def test_cases_without_a_name_are_counted() -> None:
+    old, new = (compare_tests.counted(["a"] * count) for count in (3, 2))
+    assert old - new == {"a (3)"} and new < old
+    assert compare_tests.covered("a (3)", "a") and not compare_tests.covered("ab (3)", "a")
 
 
 def test_what_became_of_each() -> None:
