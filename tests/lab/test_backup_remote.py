@@ -182,10 +182,7 @@ def test_a_lost_machine_is_recovered_by_the_documented_commands(shop: Shop, s3: 
     assert [entry["rows"] for entry in new.run("list")["sets"]] == [1, 0] and new.run("list")["latest"]["rows"] == 1
     assert 'missing_copies{app="' in (new.folder / "backup.prom").read_text()
     commands = documented(new.config["instance"])
-    assert [" ".join(words)[:36] for words in commands[:2]] == [
-        "ansible-playbook site.yml -i invento",
-        "ansible-playbook playbooks/restore.ym",
-    ]
+    assert [words[1] for words in commands[:2]] == ["site.yml", "playbooks/restore.yml"] and len(commands) == 4
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(
         f"all:\n  vars: {{ansible_connection: local, ansible_become: false, app_name: {new.config['instance']},"
