@@ -76,7 +76,7 @@ PROOF = (
     *(
         Step(f"long-{step.name}", LONG + step.command, step.needs, alone=True)
         for step in SUITE
-        if step.name in ("release", "operations", "edge", "fleet", "firewall")
+        if step.name in ("release", "operations", "edge", "fleet", "firewall", "default")
     ),
 )
 ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
@@ -92,8 +92,9 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"benchmarks/", ()),
     (r"tests/(unit|templates)/|tests/(collection\.sh|config\.yml|compare_tests\.py)", ()),
     (r"tests/lab/", ("containers", "clock")),
-    (r"tests/testinfra/test_(refusals|variants|default|verify)\.py", ("default",)),
+    (r"tests/testinfra/test_(refusals|variants|default)\.py", ("default",)),
     (r"tests/testinfra/test_(backup|logging|monitoring|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
+    (r"tests/testinfra/test_verify\.py", ("firewall",)),
     (r"tests/testinfra/test_ready\.py", ("release", "firewall")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
@@ -127,7 +128,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"plugins/\w+/_?(firewall|ufw|scan|port_scan)\w*\.(py|yml)", ("firewall", "default", "debian12")),
     (r"plugins/\w+/_?(acme|cert|issue|hsts|own_certificate)\w*\.(py|yml)", ("edge", "default")),
     (r"plugins/\w+/_?(blue_green|gate|record|release|run|owner|traffic|edge_state|probe|containers|new_record)\w*\.(py|yml)",
-     ("release", "fleet", "default", "edge", "clock")),
+     ("release", "fleet", "default", "edge", "containers", "clock")),
     (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),
 )  # fmt: skip
 
