@@ -15,9 +15,9 @@ FILES = {"backend": {"jwt": "one", "url": "postgres://a:b@c/d\n"}, "worker": {"j
 OWNERS = {"backend": str(os.getuid()), "worker": str(os.getuid())}
 
 
-def write(folder: Path, files: dict[str, Any] = FILES, private: bool = True, check: bool = False) -> list[str]:
+def write(folder: Path, files: dict[str, Any] | None = None, private: bool = True, check: bool = False) -> list[str]:
     """What the module does."""
-    wanted, found = _secrets.desired(files, OWNERS, private), _secrets.observe(folder, private)
+    wanted, found = _secrets.desired(FILES if files is None else files, OWNERS, private), _secrets.observe(folder, private)
     differs = _secrets.differences(found, wanted)
     if differs and not check:
         _secrets.apply(folder, found, wanted)
