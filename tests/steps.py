@@ -19,7 +19,8 @@ class Step:
         name: how it is asked for and what its log is called.
         command: what the shell runs.
         needs: steps that must have ended well before.
-        cores: how many of the machine's cores it keeps busy, roughly; steps run side by side as far as there are cores.
+        cores: how many of the machine's cores it keeps busy, roughly (a scenario waits a good part of its time); steps run side by
+            side as far as there are cores.
         alone: it measures time, so nothing else runs beside it.
         load: it sends users to a server; two such steps never run side by side.
         lab: it uses the lab's servers, which one run of the suite at a time may do.
@@ -34,7 +35,7 @@ class Step:
     lab: bool = True
 
 
-def scenario(name: str, *needs: str, cores: float = 1.0, load: bool = False, plain: bool = False, prefix: str = "") -> Step:
+def scenario(name: str, *needs: str, cores: float = 0.6, load: bool = False, plain: bool = False, prefix: str = "") -> Step:
     """A molecule scenario, on plain Ansible or with Mitogen. Its images are there: the step lab made them."""
     command = f"{prefix}{'LAB_PLAIN=true ' if plain else ''}LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s {name}"
     return Step(name, command, ("lab", *needs), cores, load=load)
@@ -45,13 +46,13 @@ SUITE = (
     Step("lab", "lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true"),
     Step("ready", "lab/mitogen.sh lab/ready.sh", ("lab",)),
     scenario("release", "ready", load=True),
-    scenario("operations", cores=0.7),
+    scenario("operations"),
     scenario("edge", load=True),
     scenario("default"),
     scenario("fleet", load=True),
-    scenario("firewall", "ready", cores=0.7, plain=True),
+    scenario("firewall", "ready", plain=True),
     scenario("debian12", plain=True),
-    Step("containers", f'{PYTEST} -m "not long and not clock" tests/lab', ("lab",)),
+    Step("containers", f'{PYTEST} -n 2 --dist loadfile -m "not long and not clock" tests/lab', ("lab",), cores=1.2),
     Step("collection", "tests/collection.sh", lab=False),
     Step("unit", "python -m pytest -q tests/unit tests/templates", lab=False),
     Step("lint", LINT, lab=False),
