@@ -105,6 +105,14 @@ class Fence:
         return True
 
 
+def allowed(app: str, run_id: str) -> contextlib.AbstractContextManager[None]:
+    """Change this host alone, and as the run that may; without a run, whenever.
+
+    :raises HeldError: on entry; another run may, or has something under way.
+    """
+    return Fence(Path("/var/lib") / app).only(run_id) if run_id else contextlib.nullcontext()
+
+
 def busy(folder: Path) -> str:
     """What to say when the lock of a host is not to be had."""
     return (

@@ -92,8 +92,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _record, _secrets
-from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import Fence, HeldError
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _fence, _record, _secrets
+from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import HeldError
 
 KILLED = 137  # 128 + SIGKILL: the exit code of a process that was killed
 
@@ -154,9 +154,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run, fence = module.params["run"], Fence(Path("/var/lib") / module.params["app"])
     try:
-        with fence.only(run) if run and not module.check_mode else contextlib.nullcontext():
+        with contextlib.nullcontext() if module.check_mode else _fence.allowed(module.params["app"], module.params["run"]):
             result = retire(module)
     except (HeldError, RuntimeError) as error:
         module.fail_json(msg=str(error))

@@ -149,8 +149,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state, _gate, _probe, _traffic
-from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import Fence, HeldError
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state, _fence, _gate, _probe, _traffic
+from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import HeldError
 
 PAUSE = 1.0  # seconds between two looks while watching
 
@@ -259,8 +259,7 @@ def allowed(module: AnsibleModule) -> contextlib.AbstractContextManager[None]:
 
     :raises HeldError: on entry; another run may.
     """
-    run, app = module.params["run"], module.params["app"]
-    return Fence(Path("/var/lib") / app).only(run) if run else contextlib.nullcontext()
+    return _fence.allowed(module.params["app"], module.params["run"])
 
 
 def drain(params: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,12 @@ options:
     type: list
     elements: str
     default: []
+  app:
+    description: Name of the application, for O(run).
+    type: str
+  run:
+    description: The run of a release that this belongs to. One that lost its lock is refused, and changes nothing.
+    type: str
 attributes:
   check_mode:
     description: Cannot tell without unpacking, and does nothing.
@@ -72,7 +78,7 @@ removed:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _assets
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _assets, _fence
 
 
 def main() -> None:
@@ -84,13 +90,19 @@ def main() -> None:
             "release": {"type": "str", "required": True},
             "image": {"type": "str", "required": True},
             "keep": {"type": "list", "elements": "str", "default": []},
+            "app": {"type": "str"},
+            "run": {"type": "str"},
         },
+        required_by={"run": ["app"]},
     )
     params, folder = module.params, Path(module.params["path"])
     try:
-        result = _assets.publish(
-            folder, Path(params["archive"]), params["release"], params["image"], {params["release"], *params["keep"]}
-        )
+        with _fence.allowed(params["app"], params["run"]):
+            result = _assets.publish(
+                folder, Path(params["archive"]), params["release"], params["image"], {params["release"], *params["keep"]}
+            )
+    except _fence.HeldError as error:
+        module.fail_json(msg=str(error))
     except ValueError as error:
         module.fail_json(msg=f"The assets of {params['release']} cannot be published: {error}")
     except OSError as error:

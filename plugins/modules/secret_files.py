@@ -33,6 +33,12 @@ options:
       - V(false) is for a directory that nobody but its user reaches; containers of any user read what is mounted.
     type: bool
     default: true
+  app:
+    description: Name of the application, for O(run).
+    type: str
+  run:
+    description: The run of a release that this belongs to. One that lost its lock is refused, and changes nothing.
+    type: str
 attributes:
   check_mode:
     description: Says what differs.
@@ -62,7 +68,7 @@ differs:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _secrets
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _fence, _secrets
 
 
 def main() -> None:
@@ -73,7 +79,10 @@ def main() -> None:
             "files": {"type": "dict", "required": True, "no_log": True},
             "owners": {"type": "dict", "default": {}},
             "private": {"type": "bool", "default": True},
+            "app": {"type": "str"},
+            "run": {"type": "str"},
         },
+        required_by={"run": ["app"]},
         supports_check_mode=True,
     )
     params, folder = module.params, Path(module.params["path"])
@@ -82,7 +91,10 @@ def main() -> None:
         found = _secrets.observe(folder, params["private"])
         differs = _secrets.differences(found, wanted)
         if differs and not module.check_mode:
-            _secrets.apply(folder, found, wanted)
+            with _fence.allowed(params["app"], params["run"]):
+                _secrets.apply(folder, found, wanted)
+    except _fence.HeldError as error:
+        module.fail_json(msg=str(error))
     except ValueError as error:
         module.fail_json(msg=f"app_secrets: {error}")
     except OSError as error:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 COLLECTION = "kasaneha.deploy."
 # What the roles do in a release: release_step.yml includes them.
 STEPS = [
+    "roles/app/tasks/compose.yml",
     "roles/app/tasks/service.yml",
     "roles/app/tasks/migrate.yml",
     "roles/app/tasks/retire.yml",
@@ -58,8 +59,10 @@ def release() -> dict[str, Any]:
 
 def test_every_step_of_a_release_says_for_which_run() -> None:
     told = {module for module, options in release()["module_defaults"].items() if options["run"] == "{{ __app_run }}"}
-    assert told == asks_for_a_run() == {COLLECTION + "blue_green_retire", COLLECTION + "blue_green_switch"}
-    steps = [ROOT / step for step in STEPS] + sorted((ROOT / "playbooks/tasks").glob("release_*.yml"))
+    names = ("blue_green_retire", "blue_green_switch", "edge_assets", "secret_files")
+    assert told == asks_for_a_run() == {COLLECTION + name for name in names}
+    steps = [ROOT / step for step in STEPS]
+    steps += sorted([ROOT / "playbooks/tasks/publish_assets.yml", *(ROOT / "playbooks/tasks").glob("release_*.yml")])
     assert [what for step in steps for what in untold(yaml.safe_load(step.read_text()), told)] == []
 
 
