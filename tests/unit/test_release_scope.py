@@ -55,3 +55,16 @@ def test_on_which_hosts_a_release_runs(tmp_path: Path, playbook: str, options: l
     assert ("Nothing was changed" in words) is (said != PAST)
     if said != PAST:
         assert PAST not in words  # no host was asked
+
+
+def test_edges_without_an_application_are_no_part_of_a_release(tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text(
+        "all: {vars: {ansible_host: 127.0.0.1, ansible_port: 1, app_name: shop}, children: {edge: {hosts: {edge1: , edge2: }}}}\n"
+    )
+    done = subprocess.run(
+        ["ansible-playbook", "playbooks/preflight.yml", "-i", str(hosts), "--limit", "edge1"],
+        cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert PAST in done.stdout + done.stderr and "would be left out" not in done.stdout, done.stdout[-3000:]
