@@ -163,7 +163,7 @@ def colours(name: str) -> set[str]:
     )
 
 
-@pytest.mark.parametrize("phase", ["start", "switch"])
+@pytest.mark.parametrize("phase", [pytest.param("start", marks=pytest.mark.long), "switch"])
 def test_a_run_that_lost_its_lock_changes_nothing_more(phase):
     before = record()["release"]
     mine, theirs = ("v1.2.0", "v1.0.0") if before == "v1.1.0" else ("v1.1.0", "v1.2.0")
@@ -214,6 +214,7 @@ def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours():
     one_release(goal)
 
 
+@pytest.mark.long  # without servers: tests/unit/test_release_transaction.py
 def test_a_commit_whose_answer_is_lost_is_not_undone():
     """The record is written, and the journal cannot be: as when the disk is full, or the connection breaks, just then."""
     goal = "v1.1.0" if record()["release"] != "v1.1.0" else "v1.2.0"
