@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-SCENARIO = os.environ["MOLECULE_SCENARIO_NAME"]
+SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "release")
 # What the converge of each changes: its inventory asks for another daemon.
 DIFFERS = {"release": set(), "firewall": {"kasaneha.deploy.docker : Bring Docker's daemon to its settings"}}
 
