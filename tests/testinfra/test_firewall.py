@@ -287,7 +287,7 @@ def test_bad_input_is_refused_in_one_message(root):
     invalid = play("playbooks/preflight.yml", **wrong)
     for done, sentences in (
         (foreign, (
-            "2 problem(s) to solve first; nothing was changed",
+            "3 problem(s) to solve first; nothing was changed",
             "kasaneha: https: a foreign rule comes first, 'deny 443/tcp from anywhere'",
             "nftables.service: loads rules",
         )),
