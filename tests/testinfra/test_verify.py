@@ -89,9 +89,13 @@ BROKEN = {
 STRANGERS = "docker rm --force canary; docker network rm canary; systemctl stop spare spare-udp"
 
 
+# Those whose checks are broken here; logging and monitoring are verified in scenario operations.
+ROLES = [{"role": role, "needed": True} for role in ("firewall", "app", "nginx")]
+
+
 def verify(**variables: Any) -> tuple[int, dict[str, tuple[str, str]]]:
     """Run it: the exit code, and check -> its state and what it says."""
-    done = play("playbooks/verify.yml", **variables)
+    done = play("playbooks/verify.yml", verify_roles=ROLES, **variables)
     shown = re.search(r"TASK \[Show what passed\][\s\S]*?\n    msg:\n((?:    [ -].*\n)+)", done.stdout)
     assert shown, done.stdout[-3000:]
     checks = {}
