@@ -95,7 +95,7 @@ ROLES = [{"role": role, "needed": True} for role in ("firewall", "app", "nginx")
 
 def verify(**variables: Any) -> tuple[int, dict[str, tuple[str, str]]]:
     """Run it: the exit code, and check -> its state and what it says."""
-    done = play("playbooks/verify.yml", verify_roles=ROLES, **variables)
+    done = play("playbooks/verify.yml", **{"verify_roles": ROLES, **variables})
     shown = re.search(r"TASK \[Show what passed\][\s\S]*?\n    msg:\n((?:    [ -].*\n)+)", done.stdout)
     assert shown, done.stdout[-3000:]
     checks = {}
