@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-NAMES = ["fleet-a", "fleet-b"]
+NAMES = ["newcomer-a", "newcomer-b"]
 
 
 def play(playbook: str, inventory: Path, *options: str) -> subprocess.CompletedProcess[str]:
