@@ -34,7 +34,7 @@ def on(server: str, script: str) -> list[list[str]]:
 def main() -> None:
     """Measure, print, write benchmarks/results/monitoring.json."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--server", default="kasaneha-lab-operations-hub")
+    options.add_argument("--server", default="kasaneha-lab-molecule-operations")
     options.add_argument("--seconds", type=int, default=60)
     options.add_argument("--runs", type=int, default=5)
     chosen = options.parse_args()

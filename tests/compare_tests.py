@@ -42,13 +42,23 @@ def counted(tests: Iterable[str]) -> set[str]:
     return found
 
 
+def in_folder(test: str) -> tuple[str, str]:
+    """The folder of a test, and its name in whichever file of it."""
+    file, _, name = test.partition("::")
+    return file.rpartition("/")[0], name
+
+
 def compare(old: Mapping[str, bool], new: Mapping[str, bool]) -> dict[str, list[str]]:
-    """Sort the tests of two commits.
+    """Sort the tests of two commits. One that went to another file of its folder is the same test.
 
     :param old: id -> whether the usual run leaves it out (marker long); ``new`` likewise.
     """
+    gone = {in_folder(test): test for test in old.keys() - new.keys()}
+    was = {test: gone[in_folder(test)] for test in new.keys() - old.keys() if in_folder(test) in gone}
+    new = {was.get(test, test): long for test, long in new.items()}
     return {
         "vanished": sorted(old.keys() - new.keys()),
+        "moved to another file": sorted(was.values()),
         "moved to make proof": sorted(test for test in old.keys() & new.keys() if new[test] and not old[test]),
         "moved from make proof": sorted(test for test in old.keys() & new.keys() if old[test] and not new[test]),
         "appeared": sorted(new.keys() - old.keys()),
@@ -110,7 +120,7 @@ def main(old_commit: str, new_commit: str = "") -> int:
     found = compare(old, new)
     for kind, names in found.items():
         print(f"{kind}: {len(names)}")
-        for name in names if kind != "appeared" else ():
+        for name in names if kind not in ("appeared", "moved to another file") else ():
             print(f"  {name}")
     named = rows(ROWS.read_text())
     missing = without_row(found["vanished"] + found["moved to make proof"], named)

@@ -46,11 +46,14 @@ SUITE = (
     Step("lab", "lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true"),
     Step("ready", "lab/mitogen.sh lab/ready.sh", ("lab",)),
     scenario("release", "ready", load=True),
-    scenario("operations"),
-    scenario("edge", load=True),
+    scenario("operations", "ready"),
     scenario("default"),
     scenario("fleet", load=True),
     scenario("firewall", "ready", plain=True),
+    scenario("interrupted", "ready", load=True),
+    scenario("edge", load=True),
+    scenario("logging", "ready"),
+    scenario("backup", "ready"),
     scenario("debian12", plain=True),
     Step("containers", f'{PYTEST} -n 2 --dist loadfile -m "not long and not clock" tests/lab', ("lab",), cores=1.2),
     Step("collection", "tests/collection.sh", lab=False),
@@ -77,14 +80,23 @@ PROOF = (
     *(
         Step(f"long-{step.name}", LONG + step.command, step.needs, alone=True)
         for step in SUITE
-        if step.name in ("release", "operations", "edge", "fleet", "firewall", "default")
+        if step.name in ("release", "interrupted", "operations", "logging", "backup", "edge", "fleet", "firewall", "default")
     ),
 )
 ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
 
 EVERY = tuple(step.name for step in SUITE)
 CODE = ("lint", "unit", "collection")
-RELEASE = ("release", "fleet", "default")
+SCENARIOS = ("default", "release", "interrupted", "fleet", "operations", "logging", "backup", "firewall", "edge", "debian12")
+READY = (
+    "release",
+    "interrupted",
+    "operations",
+    "logging",
+    "backup",
+    "firewall",
+)  # they start from the server that the step ready makes
+RELEASE = ("release", "interrupted", "fleet", "default")
 # Pattern of a path from the top -> the steps that a change there can touch, besides CODE. The first that matches counts.
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(\.ci/|\.config/|ansible\.cfg|pyproject\.toml|requirements|lab/setup\.sh|lab/mitogen\.sh|tests/(run\.sh|suite\.py|steps\.py|conftest\.py))", EVERY),
@@ -94,42 +106,45 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/(unit|templates)/|tests/(collection\.sh|config\.yml|compare_tests\.py)", ()),
     (r"tests/lab/", ("containers", "clock")),
     (r"tests/testinfra/test_(refusals|variants|default)\.py", ("default",)),
-    (r"tests/testinfra/test_(backup|logging|monitoring|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
+    (r"tests/testinfra/test_(monitoring|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
     (r"tests/testinfra/test_verify\.py", ("firewall",)),
-    (r"tests/testinfra/test_ready\.py", ("release", "firewall")),
+    (r"tests/testinfra/test_ready\.py", READY),
+    (r"tests/testinfra/releases\.py", ("release", "interrupted")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
     (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),
     (r"tests/testinfra/test_(\w+)\.py", ("\\1",)),
-    (r"tests/(testinfra|callback)/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"tests/(testinfra|callback)/", SCENARIOS),
     (r"molecule/(adopt|build)/", ()),
     (r"molecule/(\w+)/", ("\\1",)),
-    (r"molecule/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"molecule/", SCENARIOS),
     (r"inventories/dev/", ()),
-    (r"(inventories/|site\.yml)", ("default", "release", "fleet", "operations", "firewall", "debian12")),
+    (r"(inventories/|site\.yml)", tuple(name for name in SCENARIOS if name != "edge")),
     (r"lab/(source|efk)", ()),
     (r"lab/(demo\.yml)", ("default",)),
-    (r"lab/images/(load|acme)/", ("edge", "release", "fleet", "containers", "clock")),
+    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "containers", "clock")),
     (r"lab/", EVERY),
     (r"roles/firewall/", ("firewall", "default", "debian12")),
     (r"roles/docker/", ("default", "debian12", "fleet", "firewall")),
     (r"roles/nginx/", ("default", "edge", "release", "debian12", "containers", "clock")),
     (r"roles/certbot/", ("edge", "default")),
     (r"roles/app/", ("default", "release", "fleet", "debian12")),
-    (r"roles/(backup|logging|monitoring)/", ("operations", "release", "default")),
+    (r"roles/backup/", ("operations", "backup", "release", "default")),
+    (r"roles/logging/", ("logging", "operations", "release", "default")),
+    (r"roles/monitoring/", ("operations", "release", "default")),
     (r"playbooks/(adopt|tasks/adopt)", ("default",)),
     (r"playbooks/certificates", ("edge", "default")),
-    (r"playbooks/(backup|restore|verify_backup)", ("operations", "default")),
+    (r"playbooks/(backup|restore|verify_backup)", ("backup", "default")),
     (r"playbooks/(deploy|rollback|release|freeze|maintenance|tasks/(release|publish))", RELEASE),
-    (r"playbooks/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"playbooks/", SCENARIOS),
     (r"plugins/\w+/_?(adopt|source|development|build)\w*\.(py|yml)", ("default",)),
-    (r"plugins/\w+/_?(backup|pg_)\w*\.(py|yml)", ("operations", "containers", "clock")),
-    (r"plugins/\w+/_?(log|logs)_?\w*\.(py|yml)", ("operations", "containers", "clock")),
+    (r"plugins/\w+/_?(backup|pg_)\w*\.(py|yml)", ("backup", "containers", "clock")),
+    (r"plugins/\w+/_?(log|logs)_?\w*\.(py|yml)", ("logging", "containers", "clock")),
     (r"plugins/\w+/_?(alert|collect|grafana|monitoring|scrape|live_monitoring)\w*\.(py|yml)", ("operations",)),
     (r"plugins/\w+/_?(firewall|ufw|scan|port_scan)\w*\.(py|yml)", ("firewall", "default", "debian12")),
     (r"plugins/\w+/_?(acme|cert|issue|hsts|own_certificate)\w*\.(py|yml)", ("edge", "default")),
     (r"plugins/\w+/_?(blue_green|gate|record|release|run|owner|traffic|edge_state|probe|containers|new_record)\w*\.(py|yml)",
-     ("release", "fleet", "default", "edge", "containers", "clock")),
+     (*RELEASE, "edge", "containers", "clock")),
     (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),
 )  # fmt: skip
 

@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .load import SHORT, Load
 
 ROOT = Path(__file__).parent.parent.parent
 SITE = "kasaneha.test"
@@ -85,3 +87,22 @@ def browse(
         return int(lines[0].split()[1]), headers, body
 
     return ask
+
+
+@pytest.fixture(scope="module")
+def record(root) -> Callable[[], dict[str, Any]]:
+    """The record of releases as it stands."""
+    return lambda: json.loads(root("cat /var/lib/kasaneha/release.json"))
+
+
+@pytest.fixture(scope="module")
+def serving(browse) -> Callable[[], str]:
+    """The release that answers users."""
+    return lambda: json.loads(browse("/api/v1/info")[2])["release"]
+
+
+@pytest.fixture(scope="module")
+def users(variables) -> Iterator[Load]:
+    """Users at work the whole time."""
+    with Load(variables["ansible_host"], rate=30, **SHORT) as load:  # many more in benchmarks/deploy.py
+        yield load

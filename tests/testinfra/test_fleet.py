@@ -169,7 +169,8 @@ def colours(name: str) -> set[str]:
     )
 
 
-@pytest.mark.parametrize("phase", [pytest.param("start", marks=pytest.mark.long), "switch"])
+@pytest.mark.long  # on one server: test_interrupted.py
+@pytest.mark.parametrize("phase", ["start", "switch"])
 def test_a_run_that_lost_its_lock_changes_nothing_more(phase):
     before = record()["release"]
     mine, theirs = ("v1.2.0", "v1.0.0") if before == "v1.1.0" else ("v1.1.0", "v1.2.0")

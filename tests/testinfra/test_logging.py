@@ -15,7 +15,7 @@ from render import render
 
 from .playbook import ROOT, play
 
-HUB, FAR = "198.51.100.85", "198.51.100.86"
+HUB, FAR = "198.51.100.88", "198.51.100.89"
 BACKEND = "kasaneha-backend-blue"
 HANGS = 0.5  # seconds more of a request that waits for its line to be taken; what the way of a line costs is measured by benchmarks/logs.py
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJlLWNhbmFyeQ"
@@ -94,7 +94,7 @@ def test_a_line_of_the_backend(stream: str) -> None:
         "release": "v1.0.0",
         "level": "warning",
         "stream": stream,
-        "host": "operations-hub",
+        "host": "ready",
     }.items() <= entry.items()
     assert abs(time.time() - time.mktime(time.strptime(entry["time"][:19], "%Y-%m-%dT%H:%M:%S")) + time.timezone) < 60
     assert only(mark, "--service backend --release v1.0.0 --colour blue --level warning")["message"].endswith(f'{mark}"}}')
@@ -268,8 +268,8 @@ def test_lines_of_both_hosts_are_on_the_hub() -> None:
     mark = token("far")
     on(FAR, f"systemd-run --wait --unit={mark} echo {mark} hello")
     found = find(f"'^{mark} hello$'", "--all")
-    assert [entry["host"] for entry in found] == ["operations-far"]
-    assert find(f"'^{mark} hello$'", "--all --host operations-hub", wait=0) == []
+    assert [entry["host"] for entry in found] == ["watched"]
+    assert find(f"'^{mark} hello$'", "--all --host ready", wait=0) == []
 
 
 def test_a_stranger_is_refused() -> None:
@@ -277,7 +277,7 @@ def test_a_stranger_is_refused() -> None:
     boot = "_BOOT_ID=$(tr -d - </proc/sys/kernel/random/boot_id)"
     entry = f"printf '%s\\n' __REALTIME_TIMESTAMP=1795597200000000 __MONOTONIC_TIMESTAMP=1 {boot} MESSAGE={mark} ''"
     ask = f"curl --silent --show-error --max-time 10 --insecure --header 'Content-Type: application/vnd.fdo.journal' --data-binary @- https://{HUB}:19532/upload"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=operations-far -keyout /root/x.key -out /root/x.crt 2>/dev/null"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=watched -keyout /root/x.key -out /root/x.crt 2>/dev/null"
     for own in ("", " --cert /root/x.crt --key /root/x.key"):  # no certificate; one that somebody else signed
         on(FAR, f"{make}; {entry} | {ask}{own} --output /root/answer --write-out '%{{http_code}}' >/root/code; ! grep -q 202 /root/code")  # fmt: skip
     assert find(mark, "--all --since '2000-01-01'", wait=2) == []
@@ -300,18 +300,14 @@ def test_the_hub_is_away_for_a_while() -> None:
         assert find(mark, "--all", f"--since '{outage // 60 + 2} min ago'", wait=0) == []
         assert outage < 600 or "LogsNotSent" in firing()
         # Whoever runs site.yml meanwhile is told, and nothing stops.
-        done = play("site.yml", "--limit", "operations-far", "--tags", "logging_verify")
+        done = play("site.yml", "--limit", "watched", "--tags", "logging_verify")
         said = " ".join(done.stdout.split())
-        assert done.returncode == 0 and "The hub operations-hub (198.51.100.85:19532) does not take the lines" in said, said[
-            -3000:
-        ]
+        assert done.returncode == 0 and "The hub ready (198.51.100.88:19532) does not take the lines" in said, said[-3000:]
     finally:
         on(HUB, "systemctl start stunnel@kasaneha-logs")
     began = time.monotonic()
     found = find(f"'{mark} [0-9-]+$'", "--all", f"--since '{outage // 30 + 5} min ago'", wait=60 + outage, count=lines)
-    assert len({entry["message"] for entry in found}) == len(found) == lines and {entry["host"] for entry in found} == {
-        "operations-far"
-    }
+    assert len({entry["message"] for entry in found}) == len(found) == lines and {entry["host"] for entry in found} == {"watched"}
     print(f"{lines} lines of {outage} s were on the hub after {time.monotonic() - began:.0f} s; requests:", before, during)
     assert during < before + HANGS
 
@@ -320,7 +316,7 @@ def test_the_hub_is_away_for_a_while() -> None:
 def test_a_certificate_that_is_gone_is_signed_anew() -> None:
     mark = token("certificate")
     on(FAR, "rm /etc/kasaneha-logs/host.crt; systemctl restart systemd-journal-upload; true")
-    done = play("site.yml", "--limit", "operations-far,operations-hub", "--tags", "logging")
+    done = play("site.yml", "--limit", "watched,ready", "--tags", "logging")
     assert done.returncode == 0, done.stdout[-3000:]
     on(FAR, f"systemd-run --wait --unit={mark} echo {mark} hello")
     assert len(find(f"'^{mark} hello$'", "--all", wait=20)) == 1
@@ -351,7 +347,7 @@ def test_the_page_asks_for_a_password() -> None:
     query = "-H 'Accept: application/json' -H 'Range: entries=:-5:5' " + login
     assert on(HUB, ask.format(file="/root/page", login=query, path="journal/entries?KASANEHA_DEPLOY_SERVICE=backend")) == "200"
     assert all(json.loads(line)["KASANEHA_DEPLOY_SERVICE"] == "backend" for line in on(HUB, "cat /root/page").splitlines())
-    assert "operations-far" in on(HUB, "curl --silent http://127.0.0.1:19531/fields/_HOSTNAME")
+    assert "watched" in on(HUB, "curl --silent http://127.0.0.1:19531/fields/_HOSTNAME")
 
 
 # --- Elasticsearch -------------------------------------------------------------------------------------------------

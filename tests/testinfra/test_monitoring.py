@@ -93,7 +93,7 @@ def test_every_target_answers(ask):
     assert {target["labels"]["job"] for target in targets} == {
         "prometheus", "alertmanager", "node", "postgres", "redis", "nginx", "kasaneha-backend", "site"}  # fmt: skip
     nodes = {target["labels"]["instance"] for target in targets if target["labels"]["job"] == "node"}
-    assert nodes == {"operations-hub", "operations-far"}
+    assert nodes == {"ready", "watched"}
 
 
 def connects(address: str, port: int) -> bool:
@@ -233,18 +233,17 @@ def test_the_page(browse, lab_secrets):
 
 @pytest.mark.long
 def test_a_host_that_does_not_answer_is_named():
-    exporter = ["docker", "exec", "kasaneha-lab-operations-far", "systemctl", "{}", "prometheus-node-exporter"]
+    exporter = ["docker", "exec", "kasaneha-lab-watched", "systemctl", "{}", "prometheus-node-exporter"]
     subprocess.run([word.format("stop") for word in exporter], check=True)
     try:
-        done = play("site.yml", "--limit", "operations-hub", "--tags", "monitoring_verify")
+        done = play("site.yml", "--limit", "ready", "--tags", "monitoring_verify")
     finally:
         subprocess.run([word.format("start") for word in exporter], check=True)
     said = " ".join(done.stdout.split())
-    assert (
-        done.returncode != 0
-        and "operations-hub: Prometheus cannot ask: node of operations-far (http://198.51.100.86:9100" in said
-    ), said[-2000:]
-    assert play("site.yml", "--limit", "operations-hub", "--tags", "monitoring_verify").returncode == 0  # the negative control
+    assert done.returncode != 0 and "ready: Prometheus cannot ask: node of watched (http://198.51.100.86:9100" in said, said[
+        -2000:
+    ]
+    assert play("site.yml", "--limit", "ready", "--tags", "monitoring_verify").returncode == 0  # the negative control
 
 
 # Container -> the one alert of which people hear; what follows from it is held back.
@@ -338,7 +337,7 @@ def test_what_comes_slowly_is_noticed(root, ask, received):
 @pytest.mark.long  # scenario default starts its server again
 def test_after_a_reboot_all_of_it_is_back_and_nothing_is_stale(root, ask, received, variables):
     began = time.time()
-    subprocess.run(["docker", "restart", "--timeout", "30", "kasaneha-lab-operations-hub"], check=True, capture_output=True)
+    subprocess.run(["docker", "restart", "--timeout", "30", "kasaneha-lab-molecule-operations"], check=True, capture_output=True)
 
     def answers() -> bool:
         try:

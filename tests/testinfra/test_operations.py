@@ -26,7 +26,7 @@ WRONG: dict[str, Any] = {
     "app_log_options": {"fluentd-read-timeout": "5s"},
 }
 SENTENCES = (
-    "operations-far: monitoring_enabled: is false here and true on operations-hub, whose Prometheus asks every host.",
+    "watched: monitoring_enabled: is false here and true on ready, whose Prometheus asks every host.",
     "monitoring_extra_rules: /dev/stdin",
     "parse error",
     "monitoring_receivers[hook].webhook: is not set",
@@ -52,7 +52,7 @@ STRANGE = {"backup_guard": "maybe", "logging_backend": "loki"}
 def watched(folder: Path, far: bool) -> tuple[str, str]:
     """Options for an inventory that says of the second server whether it is watched."""
     file = folder / "watched.yml"
-    file.write_text(json.dumps({"all": {"hosts": {"operations-far": {"monitoring_enabled": far}}}}))
+    file.write_text(json.dumps({"all": {"hosts": {"watched": {"monitoring_enabled": far}}}}))
     return "-i", str(file)
 
 
@@ -74,7 +74,7 @@ def test_bad_input_is_refused_in_one_message(root, tmp_path):
 
 def test_verify_and_status_ask_all_of_them():
     roles = [{"role": role, "needed": True} for role in ("monitoring", "logging")]
-    done = play("playbooks/verify.yml", "--limit", "operations-hub", verify_roles=roles)
+    done = play("playbooks/verify.yml", "--limit", "ready", verify_roles=roles)
     said = " ".join(done.stdout.split())
     assert done.returncode == 0 and " 0 FAILED, 0 skipped" in said, done.stdout
     for check in (

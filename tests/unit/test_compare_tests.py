@@ -45,13 +45,28 @@ def test_cases_without_a_name_are_counted() -> None:
 
 
 def test_what_became_of_each() -> None:
-    old = {"stays": False, "goes": False, "rarer": False, "long": True, "back": True}
-    new = {"stays": False, "comes": False, "rarer": True, "long": True, "back": False}
+    old = {
+        "f.py::stays": False,
+        "f.py::goes": False,
+        "f.py::rarer": False,
+        "f.py::long": True,
+        "f.py::back": True,
+        "f.py::moves": False,
+    }
+    new = {
+        "f.py::stays": False,
+        "f.py::comes": False,
+        "g.py::rarer": True,
+        "f.py::long": True,
+        "f.py::back": False,
+        "g.py::moves": False,
+    }
     assert compare_tests.compare(old, new) == {
-        "vanished": ["goes"],
-        "moved to make proof": ["rarer"],
-        "moved from make proof": ["back"],
-        "appeared": ["comes"],
+        "vanished": ["f.py::goes"],
+        "moved to another file": ["f.py::moves", "f.py::rarer"],
+        "moved to make proof": ["f.py::rarer"],
+        "moved from make proof": ["f.py::back"],
+        "appeared": ["f.py::comes"],
     }
 
 
