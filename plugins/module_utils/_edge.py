@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _names
+
 # Becomes part of an nginx variable, where a dash would end the name.
 VARIABLE = re.compile("[a-z][a-z0-9_]*")
 SITE_KEYS = frozenset("name names redirect_names certificate upstream assets locations hsts cors_origins extra".split())
@@ -41,7 +43,7 @@ def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any) -> list
             continue
         where = f"nginx_sites[{site.get('name', index)}]"
         problems += [f"{where}.{key}: is not set." for key in ("name", "names", "certificate", "upstream") if not site.get(key)]
-        problems += _unknown_keys(where, site, SITE_KEYS)
+        problems += _names.unknown_keys(where, site, SITE_KEYS, "a site")
         if not VARIABLE.fullmatch(str(site.get("name", "x"))):
             problems.append(f"{where}.name: use a-z, 0-9 and underscores.")
         for key in ("names", "redirect_names"):
@@ -109,7 +111,7 @@ def _location_problems(
 ) -> list[str]:
     if not isinstance(location, Mapping):
         return [f"{where}: is not a mapping. Give it path and upstream."]
-    problems = _unknown_keys(where, location, LOCATION_KEYS)
+    problems = _names.unknown_keys(where, location, LOCATION_KEYS, "a location")
     path = str(location.get("path", ""))
     if not path.startswith("/") or re.search(r"[\s;{}]", path):
         problems.append(f"{where}.path: must begin with a slash and hold no blank, semicolon or brace.")
@@ -123,20 +125,18 @@ def _location_problems(
         )
     problems += network_problems({f"{where}.allow": location.get("allow") or []})
     problems += [
-        f"{where}.limits: {limit} is not one of nginx_limits ({', '.join(limits) or 'none'})."
+        f"{where}.limits: {limit} is not one of nginx_limits ({', '.join(limits) or 'none'})." + _names.meant(limit, limits)
         for limit in location.get("limits") or []
         if limit not in limits
     ]
     return problems
 
 
-def _unknown_keys(where: str, value: Mapping[str, Any], known: frozenset[str]) -> list[str]:
-    return [f"{where}.{key}: is not a known key. Known are: {', '.join(sorted(known))}." for key in sorted(set(value) - known)]
-
-
 def _upstream_problems(where: str, name: Any, upstreams: Mapping[str, Any], colours: Iterable[str]) -> list[str]:
     if name not in upstreams:
-        return [f"{where}: {name!r} is not one of nginx_upstreams ({', '.join(upstreams) or 'none'})."]
+        return [
+            f"{where}: {name!r} is not one of nginx_upstreams ({', '.join(upstreams) or 'none'})." + _names.meant(name, upstreams)
+        ]
     return [
         f'nginx_upstreams.{name}.{colour}: names no address. Give each colour its own, e.g. ["127.0.0.1:18080"].'
         for colour in colours

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Union
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _names
+
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 KEYS = frozenset("name port proto from interface container".split())
@@ -171,7 +173,7 @@ def rule_problems(rules: Any, interfaces: Iterable[str], variable: str = "firewa
 
 def _one_rule(where: str, rule: Mapping[str, Any], interfaces: Iterable[str]) -> list[str]:
     problems = [f"{where}.{key}: is not set." for key in ("name", "port", "from") if rule.get(key) is None]
-    problems += [f"{where}.{key}: is not a known key. Known are: {', '.join(sorted(KEYS))}." for key in sorted(set(rule) - KEYS)]
+    problems += _names.unknown_keys(where, rule, KEYS, "a rule")
     if rule.get("name") is not None and not NAME.fullmatch(str(rule["name"])):
         problems.append(f"{where}.name: use letters, digits, blanks, dots, underscores and dashes.")
     if rule.get("port") is not None:

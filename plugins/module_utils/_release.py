@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _secrets
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _names, _secrets
 from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
 
 # Names of containers, folders and nginx upstreams.
@@ -137,18 +137,17 @@ def service_problems(
         else:
             problems.append(f"{where}: is not a mapping. Give it at least image and port.")
     if isinstance(migrations, Mapping) and migrations and migrations.get("service") not in services:
+        wanted = migrations.get("service")
         problems.append(
-            f"app_migrations.service: {migrations.get('service')!r} is not one of app_services ({', '.join(services) or 'none'})."
+            f"app_migrations.service: {wanted!r} is not one of app_services ({', '.join(map(str, services)) or 'none'})."
+            + _names.meant(wanted, services)
         )
     return problems
 
 
 def _one_service(where: str, service: Mapping[str, Any], colours: list[str]) -> list[str]:
     """What is wrong with one service."""
-    problems = [
-        f"{where}.{key}: is not a key of a service. Known are: {', '.join(sorted(SERVICE_KEYS))}."
-        for key in sorted(set(service) - SERVICE_KEYS)
-    ]
+    problems = _names.unknown_keys(where, service, SERVICE_KEYS, "a service")
     image = service.get("image")
     if not image or not isinstance(image, str):
         problems.append(f"{where}.image: is not set. Name the image without tag; app_release becomes its tag.")

@@ -35,8 +35,8 @@ def source(**changes: Any) -> dict[str, Any]:
         ([source(source=["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"])], []),
         ([source(source=[])], []),  # nobody
         # Keys.
-        ([rule(prot="tcp")], ["firewall_rules[web].prot: is not a known key"]),
-        ([rule(at="edge")], ["firewall_rules[web].at: is not a known key"]),  # the table's, not the role's
+        ([rule(prot="tcp")], ["firewall_rules[web].prot: is not a key of a rule. Did you mean proto?"]),
+        ([rule(at="edge")], ["firewall_rules[web].at: is not a key of a rule. Known are: container"]),  # the table's, not the role's
         ([rule(name=None)], ["firewall_rules[0].name: is not set"]),
         ([rule(port=None)], ["firewall_rules[web].port: is not set"]),
         ([source(source=None)], ["firewall_rules[web].from: is not set"]),

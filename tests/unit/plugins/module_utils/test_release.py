@@ -184,7 +184,11 @@ def changed(**keys: Any) -> dict[str, Any]:
         (changed(port=None), ["app_services.backend.port: is not set"]),
         (changed(publish={"blue": 1}), ["app_services.backend.publish.green: is not set"]),
         (changed(publish=["1:1"]), ["app_services.backend.publish: is not a mapping"]),
-        (changed(enviroment={"A": "b"}), ["app_services.backend.enviroment: is not a key of a service"]),
+        (
+            changed(enviroment={"A": "b"}),
+            ["app_services.backend.enviroment: is not a key of a service. Did you mean environment?"],
+        ),
+        (changed(networks=["x"]), ["app_services.backend.networks: is not a key of a service. Known are: after, build"]),
         ({"backend": "image"}, ["app_services.backend: is not a mapping"]),
         ({"backend": None}, ["app_services.backend: is not a mapping"]),
         ({**changed(image=None), "worker": 1}, ["app_services.backend.image:", "app_services.worker:"]),
