@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _record, _release, _schema
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _record, _release, _schema, _service
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
+
+
+def service_problems(services: Any, colours: Any, release: str, migrations: Any) -> list[str]:
+    """Judge services and migrations by the role's own argument specification."""
+    specs = {variable: _argument_specs.keys("app", variable) for variable in ("app_services", "app_migrations")}
+    return _service.service_problems(services, colours, release, migrations, specs)
 
 
 class FilterModule:
@@ -30,7 +37,7 @@ class FilterModule:
             "log_option_problems": _release.log_option_problems,
             "published_port": _release.published_port,
             "unresolved_images": _release.unresolved,
-            "service_problems": _release.service_problems,
+            "service_problems": service_problems,
             "service_ports": _release.service_ports,
             "service_secrets": _release.service_secrets,
             "upstreams": _release.upstreams,

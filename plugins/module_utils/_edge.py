@@ -9,22 +9,21 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _names
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _names, _spec
 
 # Becomes part of an nginx variable, where a dash would end the name.
 VARIABLE = re.compile("[a-z][a-z0-9_]*")
-SITE_KEYS = frozenset("name names redirect_names certificate upstream assets locations hsts cors_origins extra".split())
-LOCATION_KEYS = frozenset("path upstream limits max_body_size stream read_timeout websocket allow return extra".split())
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?")
 YEAR = 31536000  # seconds; browsers' preload list takes nothing shorter
 HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any) -> list[str]:
-    """Judge ``nginx_sites`` against the upstreams, colours and limits they name.
+def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any, options: _spec.Options) -> list[str]:
+    """Judge ``nginx_sites``: keys and their types, and against the upstreams, colours and limits they name.
 
     A variable of the wrong type is the argument specification's to report; here it is passed over.
 
+    :param options: what a site may have, of the role's argument specification.
     :returns: one sentence for each problem: the variable, what is wrong, what to do.
     """
     problems: list[str] = []
@@ -42,16 +41,12 @@ def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any) -> list
             problems.append(f"nginx_sites[{index}]: is not a mapping. Give it name, names, certificate and upstream.")
             continue
         where = f"nginx_sites[{site.get('name', index)}]"
-        problems += [f"{where}.{key}: is not set." for key in ("name", "names", "certificate", "upstream") if not site.get(key)]
-        problems += _names.unknown_keys(where, site, SITE_KEYS, "a site")
+        problems += [f"{where}.{key}: is not set." for key in ("name", "certificate") if not site.get(key)]
+        problems += _spec.judge(where, site, options, "a site")
         if not VARIABLE.fullmatch(str(site.get("name", "x"))):
             problems.append(f"{where}.name: use a-z, 0-9 and underscores.")
         for key in ("names", "redirect_names"):
-            names = site.get(key) or []
-            if isinstance(names, str):
-                problems.append(f"{where}.{key}: is not a list. Write [{names}].")
-                continue
-            for name in names:
+            for name in _listed(site, key):
                 if not HOST_NAME.fullmatch(str(name)):
                     problems.append(f"{where}: {name!r} is not a host name in lower case.")
                 if name in seen:
@@ -61,14 +56,15 @@ def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any) -> list
             problems += _upstream_problems(f"{where}.upstream", site["upstream"], upstreams, colours)
         problems += [
             f"{where}.cors_origins: {origin!r} is not an origin. Write scheme and name, e.g. https://a.example."
-            for origin in site.get("cors_origins") or []
+            for origin in _listed(site, "cors_origins")
             if not ORIGIN.fullmatch(str(origin))
         ]
-        paths = [location.get("path") for location in site.get("locations") or [] if isinstance(location, Mapping)]
+        locations = {number: entry for number, entry in enumerate(_listed(site, "locations")) if isinstance(entry, Mapping)}
+        paths = [location.get("path") for location in locations.values()]
         problems += [
             f"{where}.locations: {path} stands there twice." for path in sorted(set(map(str, paths))) if paths.count(path) > 1
         ]
-        for number, location in enumerate(site.get("locations") or []):
+        for number, location in locations.items():
             problems += _location_problems(f"{where}.locations[{number}]", location, upstreams, colours, limits)
     return problems
 
@@ -107,13 +103,11 @@ def by_colour(upstreams: Mapping[str, Mapping[str, list[str]]]) -> dict[str, lis
 
 
 def _location_problems(
-    where: str, location: Any, upstreams: Mapping[str, Any], colours: list[str], limits: Mapping[str, Any]
+    where: str, location: Mapping[str, Any], upstreams: Mapping[str, Any], colours: list[str], limits: Mapping[str, Any]
 ) -> list[str]:
-    if not isinstance(location, Mapping):
-        return [f"{where}: is not a mapping. Give it path and upstream."]
-    problems = _names.unknown_keys(where, location, LOCATION_KEYS, "a location")
-    path = str(location.get("path", ""))
-    if not path.startswith("/") or re.search(r"[\s;{}]", path):
+    problems = []
+    path = str(location.get("path") or "")
+    if path and (not path.startswith("/") or re.search(r"[\s;{}]", path)):
         problems.append(f"{where}.path: must begin with a slash and hold no blank, semicolon or brace.")
     if path == "/":
         problems.append(f"{where}.path: / is the site's own; its upstream is the one beside it.")
@@ -123,20 +117,26 @@ def _location_problems(
         problems.append(
             f"{where}.extra: add_header here would take every other header away. Put it into the site's `extra`, or into nginx_headers."
         )
-    problems += network_problems({f"{where}.allow": location.get("allow") or []})
+    problems += network_problems({f"{where}.allow": _listed(location, "allow")})
     problems += [
         f"{where}.limits: {limit} is not one of nginx_limits ({', '.join(limits) or 'none'})." + _names.meant(limit, limits)
-        for limit in location.get("limits") or []
+        for limit in _listed(location, "limits")
         if limit not in limits
     ]
     return problems
 
 
+def _listed(value: Mapping[str, Any], key: str) -> list[Any]:
+    """The elements of a list; of what is none there are none, which is the argument specification's to report."""
+    return list(value[key]) if isinstance(value.get(key), (list, tuple)) else []
+
+
 def _upstream_problems(where: str, name: Any, upstreams: Mapping[str, Any], colours: Iterable[str]) -> list[str]:
-    if name not in upstreams:
-        return [
-            f"{where}: {name!r} is not one of nginx_upstreams ({', '.join(upstreams) or 'none'})." + _names.meant(name, upstreams)
-        ]
+    known = ", ".join(upstreams) or "none"
+    if name is None:
+        return [f"{where}: is not set. Name one of nginx_upstreams ({known})."]
+    if not isinstance(name, str) or name not in upstreams:
+        return [f"{where}: {name!r} is not one of nginx_upstreams ({known}).{_names.meant(name, upstreams)}"]
     return [
         f'nginx_upstreams.{name}.{colour}: names no address. Give each colour its own, e.g. ["127.0.0.1:18080"].'
         for colour in colours

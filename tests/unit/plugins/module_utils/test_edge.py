@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
 
 COLOURS = ("blue", "green")
 UPSTREAMS: dict[str, Any] = {"web": {"blue": ["127.0.0.1:1"], "green": ["127.0.0.1:2"]}, "half": {"blue": ["127.0.0.1:3"]}}
 LIMITS: dict[str, Any] = {"api": {"rate": "10r/s", "burst": 20}}
+OPTIONS = _argument_specs.keys("nginx", "nginx_sites")
 SITE: dict[str, Any] = {"name": "main", "names": ["kasaneha.test"], "certificate": "main", "upstream": "web"}
 
 
 def problems(*sites: Any, upstreams: Any = None, colours: Any = COLOURS, limits: Any = None) -> list[str]:
     """What is wrong with sites."""
     return _edge.site_problems(
-        list(sites), UPSTREAMS if upstreams is None else upstreams, colours, LIMITS if limits is None else limits
+        list(sites), UPSTREAMS if upstreams is None else upstreams, colours, LIMITS if limits is None else limits, OPTIONS
     )
 
 
@@ -64,6 +66,14 @@ def changed(**keys: Any) -> dict[str, Any]:
         (changed(redirect_names=["a b"]), ["nginx_sites[main]: 'a b' is not a host name"]),
         (changed(redirect_names=["kasaneha.test"]), ["nginx_sites[main]: kasaneha.test is already a name of nginx_sites[main]"]),
         ("kasaneha.test", ["nginx_sites[0]: is not a mapping"]),
+        (changed(hsts="false"), ["nginx_sites[main].hsts: 'false' is not true or false"]),
+        (
+            changed(upstream=["web"]),
+            ["nginx_sites[main].upstream: is a list", "nginx_sites[main].upstream: ['web'] is not one of"],
+        ),
+        (changed(cors_origins="https://a.test"), ["nginx_sites[main].cors_origins: is not a list. Write [https://a.test]"]),
+        (changed(locations={"path": "/"}), ["nginx_sites[main].locations: is not a list"]),
+        (changed(probes=["/", {"path": "/info", "release_key": "release"}]), []),
     ],
 )
 def test_site(site: Any, expected: list[str]) -> None:
@@ -77,7 +87,8 @@ def test_site(site: Any, expected: list[str]) -> None:
         ({"path": "/api/", "upstream": "web"}, []),
         ({"path": "/x", "upstream": "web", "limits": ["api"], "max_body_size": "1m", "stream": True, "read_timeout": "60s"}, []),
         ({"path": "api/", "upstream": "web"}, [".path: must begin with a slash"]),
-        ({"upstream": "web"}, [".path: must begin with a slash"]),
+        ({"upstream": "web"}, [".path: is not set. What the path begins with."]),
+        ({"path": None, "upstream": "web"}, [".path: is not set."]),
         ({"path": "~ ^/x", "upstream": "web"}, [".path: must begin with a slash"]),
         ({"path": "/x y", "upstream": "web"}, [".path: must begin with a slash and hold no blank"]),
         ({"path": "/x\n", "upstream": "web"}, [".path: must begin with a slash and hold no blank"]),
@@ -85,12 +96,16 @@ def test_site(site: Any, expected: list[str]) -> None:
         ({"path": "/x{", "upstream": "web"}, [".path: must begin with a slash and hold no blank, semicolon or brace"]),
         ({"path": "/x}", "upstream": "web"}, [".path: must begin with a slash and hold no blank, semicolon or brace"]),
         ({"path": "/", "upstream": "web"}, [".path: / is the site's own"]),
-        ("/x", [": is not a mapping. Give it path and upstream"]),
-        (None, [": is not a mapping"]),
+        ("/x", [": is not a mapping. It needs path."]),
+        (None, [": is empty."]),
+        ({"path": "/x", "upstream": "web", "stream": "no"}, [".stream: 'no' is not true or false."]),
+        ({"path": "/x", "upstream": "web", "limits": "api"}, [".limits: is not a list. Write [api]."]),
+        ({"path": "/x", "upstream": "web", "allow": "10.0.0.0/8"}, [".allow: is not a list. Write [10.0.0.0/8]."]),
+        ({"path": "/x", "upstream": ["web"]}, [".upstream: is a list and no text.", ".upstream: ['web'] is not one of"]),
         ({"path": "/x", "upstream": "web", "limit": 1}, [".limit: is not a key of a location. Did you mean limits?"]),
         ({"path": "/x", "upstream": "web", "burst": 1}, [".burst: is not a key of a location. Known are: allow, extra"]),
         ({"path": "/x", "upstream": "web", "limits": ["api", "chat"]}, [".limits: chat is not one of nginx_limits (api)"]),
-        ({"path": "/x"}, [".upstream: None is not one of nginx_upstreams"]),
+        ({"path": "/x"}, [".upstream: is not set. Name one of nginx_upstreams (web, half)."]),
     ],
 )
 def test_location(location: Any, expected: list[str]) -> None:
@@ -118,7 +133,7 @@ def test_nothing_to_choose_from_is_said() -> None:
     [("kasaneha", UPSTREAMS, LIMITS), ([SITE], ["web"], LIMITS), ([SITE], UPSTREAMS, "api"), ([], {}, {}), (None, {}, {})],
 )
 def test_wrong_types_are_the_argument_specifications_to_report(sites: Any, upstreams: Any, limits: Any) -> None:
-    assert _edge.site_problems(sites, upstreams, COLOURS, limits) == []
+    assert _edge.site_problems(sites, upstreams, COLOURS, limits, OPTIONS) == []
 
 
 @pytest.mark.parametrize(
