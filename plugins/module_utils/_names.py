@@ -5,8 +5,18 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+# What playbooks read and no role declares. Of an order on the command line, of hosts, and of the shipped inventories.
+PLAYBOOK_VARIABLES = frozenset(
+    "force release freeze message maintenance reason keep backup files fetch foreign identity undo allow_empty level"
+    " adopt_files adopt_prefix adopt_services"
+    " absent_hosts app_assets app_record_host docker_enabled monitoring_enabled private_address".split()
+)
+NOT_JUDGED = ("_", "ansible_", "fleet_")
+SHORT = 8  # letters; below that, two letters make another word
 
 
 def nearest(name: Any, known: Iterable[Any]) -> str:
@@ -34,3 +44,42 @@ def unknown_keys(where: str, value: Mapping[Any, Any], known: Iterable[str], kin
         for key in sorted(value, key=str)
         if key not in known
     ]
+
+
+def undeclared_problems(names: Iterable[Any], declared: Iterable[str], facts: Iterable[str] = ()) -> list[str]:
+    """Refuse a variable that nobody reads and that is one or two letters from one that is read: its value would count for nothing.
+
+    Private names, Ansible's own and those of the fleet are not judged. A name of less than eight letters may differ by one only.
+
+    :param names: of the variables of a host.
+    :param declared: what roles and playbooks read; ``facts`` what a run sets by itself.
+    """
+    declared, facts = sorted(declared), set(facts)
+    mine = facts.union(declared)
+    problems = []
+    for name in sorted(map(str, names)):
+        if name not in mine and not name.startswith(NOT_JUDGED):
+            meant_ones = [
+                other
+                for edits in (1, 2)
+                for other in declared
+                if (edits == 1 or min(len(name), len(other)) >= SHORT) and _within(name, other, edits)
+            ]
+            problems += [f"{name}: is no variable of this collection. Did you mean {other}?" for other in meant_ones[:1]]
+    return problems
+
+
+def _within(one: str, other: str, edits: int) -> bool:
+    """Whether so many letters added, taken away, changed or swapped with the next one make one name the other."""
+    if abs(len(one) - len(other)) > edits:
+        return False
+    same = len(os.path.commonprefix([one, other]))
+    one, other = one[same:], other[same:]
+    if not one or not other or not edits:
+        return len(one) + len(other) <= edits
+    return (
+        _within(one[1:], other, edits - 1)
+        or _within(one, other[1:], edits - 1)
+        or _within(one[1:], other[1:], edits - 1)
+        or (one[:2] == other[1::-1] and _within(one[2:], other[2:], edits - 1))
+    )

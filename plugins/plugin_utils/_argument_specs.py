@@ -39,3 +39,8 @@ def keys(role: str, variable: str) -> dict[str, dict[str, Any]]:
     entries = _entries(role)
     found: dict[str, dict[str, Any]] = (entries.get(variable) or entries["main"]["options"][variable])["options"]
     return found
+
+
+def roles() -> list[str]:
+    """The roles of this collection."""
+    return sorted(path.parent.parent.name for path in ROLES.glob("*/meta/argument_specs.yml"))

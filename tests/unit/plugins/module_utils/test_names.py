@@ -44,3 +44,51 @@ def test_an_unknown_key_is_told_with_the_nearest_or_with_all() -> None:
         "app_services.web.x: is not a key of a service. Known are: image, port.",
     ]
     assert _names.unknown_keys("app_services.web", {"port": 2}, ["port", "image"], "a service") == []
+
+
+DECLARED = ("app_release", "app_services", "nginx_sites", "force", "release", "backup_probes")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("app_relase", "app_release"),
+        ("app_releases", "app_release"),
+        ("app_release1x", "app_release"),  # two letters more
+        ("app_reelaase", "app_release"),
+        ("pap_release", "app_release"),
+        ("app_rlaese", "app_release"),  # one missing, two swapped
+        ("appservices", "app_services"),
+        ("nginx_site", "nginx_sites"),
+        ("froce", "force"),  # two swapped are one slip
+        ("forc", "force"),
+        ("relase", "release"),
+        # Too far: whoever wrote it may well have meant it.
+        ("app_rel", ""),
+        ("app_release_tag", ""),
+        ("fore_", ""),
+        ("reles", ""),  # of a short name one letter, not two
+        ("releasexx", ""),
+        ("", ""),
+        # Not judged.
+        ("app_release", ""),
+        ("_app_relase", ""),
+        ("__app_relase", ""),
+        ("ansible_relase", ""),
+        ("fleet_sites", ""),
+    ],
+)
+def test_a_variable_that_is_nearly_one_of_ours(name: str, expected: str) -> None:
+    sentence = f"{name}: is no variable of this collection. Did you mean {expected}?"
+    assert _names.undeclared_problems([name], iter(DECLARED)) == ([sentence] if expected else [])
+
+
+def test_what_a_run_sets_is_nobody_s_mistake() -> None:
+    assert len(_names.undeclared_problems(["backup_problems"], DECLARED)) == 1
+    assert _names.undeclared_problems(iter(["backup_problems"]), DECLARED, iter(["backup_problems"])) == []
+
+
+def test_names_come_in_order_and_the_nearest_wins() -> None:
+    found = _names.undeclared_problems(["nginx_sties", "app_relase", 7], [*DECLARED, "app_relax", "nginx_site"])
+    assert [problem.split(":")[0] for problem in found] == ["app_relase", "nginx_sties"]
+    assert found[0].endswith("Did you mean app_release?") and found[1].endswith("Did you mean nginx_sites?")
