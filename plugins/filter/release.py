@@ -9,10 +9,10 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green
 from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
 
 
-def service_problems(services: Any, colours: Any, release: str, migrations: Any) -> list[str]:
+def service_problems(services: Any, colours: Any, release: str, migrations: Any, processors: Any = 0) -> list[str]:
     """Judge services and migrations by the role's own argument specification."""
     specs = {variable: _argument_specs.keys("app", variable) for variable in ("app_services", "app_migrations")}
-    return _service.service_problems(services, colours, release, migrations, specs)
+    return _service.service_problems(services, colours, release, migrations, specs, processors)
 
 
 class FilterModule:
@@ -21,6 +21,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
+            "app_name_problems": _service.app_name_problems,
             "image_problems": _release.image_problems,
             "image_record": _release.image_record,
             "failure_text": _blue_green.failure_text,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _names, _sp
 VARIABLE = re.compile("[a-z][a-z0-9_]*")
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?")
 YEAR = 31536000  # seconds; browsers' preload list takes nothing shorter
+MAX_HOST_NAME = 253  # letters
 HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -47,8 +49,11 @@ def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any, options
             problems.append(f"{where}.name: use a-z, 0-9 and underscores.")
         for key in ("names", "redirect_names"):
             for name in _listed(site, key):
-                if not HOST_NAME.fullmatch(str(name)):
-                    problems.append(f"{where}: {name!r} is not a host name in lower case.")
+                if isinstance(name, (Mapping, list, tuple)):
+                    continue
+                wrong = _host_name(name)
+                if wrong:
+                    problems.append(f"{where}.{key}: {name!r} {wrong}")
                 if name in seen:
                     problems.append(f"{where}: {name} is already a name of {seen[name]}. A name belongs to one site.")
                 seen[name] = where
@@ -60,12 +65,58 @@ def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any, options
             if not ORIGIN.fullmatch(str(origin))
         ]
         locations = {number: entry for number, entry in enumerate(_listed(site, "locations")) if isinstance(entry, Mapping)}
-        paths = [location.get("path") for location in locations.values()]
-        problems += [
-            f"{where}.locations: {path} stands there twice." for path in sorted(set(map(str, paths))) if paths.count(path) > 1
-        ]
+        paths = [str(location.get("path")) for location in locations.values()]
+        if isinstance(site.get("assets"), str):
+            problems += _path_problems(f"{where}.assets", site["assets"])
+            paths.append(site["assets"])
+        problems += [f"{where}.locations: {path} stands there twice." for path in sorted(set(paths)) if paths.count(path) > 1]
         for number, location in locations.items():
             problems += _location_problems(f"{where}.locations[{number}]", location, upstreams, colours, limits)
+        for number, probe in enumerate(_listed(site, "probes")):
+            problems += _probe_problems(f"{where}.probes[{number}]", probe)
+    return problems
+
+
+def _host_name(name: Any) -> str:
+    """What is wrong with a host name, and what to write instead where that can be told; empty if nothing is."""
+    text = str(name)
+    if HOST_NAME.fullmatch(text) and len(text) <= MAX_HOST_NAME:
+        return ""
+    bare = re.sub(r"^[a-z]+://|[:/].*$", "", text.lower()).rstrip(".")
+    # As IDNA 2008 writes it; Python's own codec knows the older one, in which ß becomes ss.
+    labels = unicodedata.normalize("NFC", bare).split(".")
+    plain = ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+    instead = plain.replace("_", "-")
+    if not HOST_NAME.fullmatch(instead) or len(instead) > MAX_HOST_NAME:
+        return "is not a host name. Use a-z, 0-9, dashes and dots."
+    if not text.isascii():
+        wrong = "is not what browsers send"
+    elif bare != text.lower().rstrip("."):
+        wrong = "is an address"
+    elif "_" in text:
+        wrong = "holds an underscore, which no host name has"
+    elif text.endswith("."):
+        wrong = "ends with a dot"
+    else:
+        wrong = "has capitals"
+    return f"{wrong}. Write {instead}."
+
+
+def _path_problems(where: str, path: str) -> list[str]:
+    """What nginx could not read as the beginning of a path, or has already."""
+    if not path.startswith("/") or re.search(r"[\s;{}]", path):
+        return [f"{where}: must begin with a slash and hold no blank, semicolon or brace."]
+    return [f"{where}: / is the site's own; its upstream is the one beside it."] if path == "/" else []
+
+
+def _probe_problems(where: str, probe: Any) -> list[str]:
+    """A path, or a mapping with one."""
+    problems = _names.unknown_keys(where, probe, ("path", "release_key"), "a probe") if isinstance(probe, Mapping) else []
+    path = probe.get("path") if isinstance(probe, Mapping) else probe
+    if path is None:
+        return [*problems, f"{where}: has no path. Write it as {{path: /api/info, release_key: release}}, or the path alone."]
+    if not isinstance(path, str) or not re.fullmatch(r"/\S*", path):
+        problems.append(f"{where}: {path!r} is not a path. Begin with a slash.")
     return problems
 
 
@@ -105,12 +156,7 @@ def by_colour(upstreams: Mapping[str, Mapping[str, list[str]]]) -> dict[str, lis
 def _location_problems(
     where: str, location: Mapping[str, Any], upstreams: Mapping[str, Any], colours: list[str], limits: Mapping[str, Any]
 ) -> list[str]:
-    problems = []
-    path = str(location.get("path") or "")
-    if path and (not path.startswith("/") or re.search(r"[\s;{}]", path)):
-        problems.append(f"{where}.path: must begin with a slash and hold no blank, semicolon or brace.")
-    if path == "/":
-        problems.append(f"{where}.path: / is the site's own; its upstream is the one beside it.")
+    problems = _path_problems(f"{where}.path", str(location["path"])) if location.get("path") else []
     if "return" not in location:
         problems += _upstream_problems(f"{where}.upstream", location.get("upstream"), upstreams, colours)
     if re.search(r"^\s*add_header\s", str(location.get("extra", "")), re.MULTILINE):
