@@ -9,9 +9,9 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge
 from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
 
 
-def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any) -> list[str]:
+def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any, needed: bool = False) -> list[str]:
     """Judge sites by the role's own argument specification."""
-    return _edge.site_problems(sites, upstreams, colours, limits, _argument_specs.keys("nginx", "nginx_sites"))
+    return _edge.site_problems(sites, upstreams, colours, limits, _argument_specs.keys("nginx", "nginx_sites"), needed)
 
 
 class FilterModule:

@@ -9,10 +9,12 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green
 from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
 
 
-def service_problems(services: Any, colours: Any, release: str, migrations: Any, processors: Any = 0) -> list[str]:
+def service_problems(
+    services: Any, colours: Any, release: str, migrations: Any, needed: bool = False, processors: Any = 0
+) -> list[str]:
     """Judge services and migrations by the role's own argument specification."""
     specs = {variable: _argument_specs.keys("app", variable) for variable in ("app_services", "app_migrations")}
-    return _service.service_problems(services, colours, release, migrations, specs, processors)
+    return _service.service_problems(services, colours, release, migrations, specs, needed, processors)
 
 
 class FilterModule:

@@ -20,17 +20,26 @@ MAX_HOST_NAME = 253  # letters
 HOST_NAME = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any, options: _spec.Options) -> list[str]:
+def site_problems(
+    sites: Any, upstreams: Any, colours: Any, limits: Any, options: _spec.Options, needed: bool = False
+) -> list[str]:
     """Judge ``nginx_sites``: keys and their types, and against the upstreams, colours and limits they name.
 
     A variable of the wrong type is the argument specification's to report; here it is passed over.
 
     :param options: what a site may have, of the role's argument specification.
+    :param needed: whether the host is there for sites.
     :returns: one sentence for each problem: the variable, what is wrong, what to do.
     """
     problems: list[str] = []
     if not isinstance(sites, (list, tuple)) or not isinstance(upstreams, Mapping) or not isinstance(limits, Mapping):
         return problems
+    if needed and not sites:
+        problems.append(
+            "nginx_sites: names no site, so this edge would serve nothing."
+            " Describe one, e.g. [{name: main, names: [www.example.org], certificate: main, upstream: web}],"
+            " or take the host out of the group edge."
+        )
     colours = [colours] if isinstance(colours, str) else list(colours or [])
     for name, limit in limits.items():
         if not VARIABLE.fullmatch(str(name)):

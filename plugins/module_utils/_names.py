@@ -54,19 +54,22 @@ def undeclared_problems(names: Iterable[Any], declared: Iterable[str], facts: It
     :param names: of the variables of a host.
     :param declared: what roles and playbooks read; ``facts`` what a run sets by itself.
     """
-    declared, facts = sorted(declared), set(facts)
+    declared, facts = list(declared), set(facts)
     mine = facts.union(declared)
-    problems = []
-    for name in sorted(map(str, names)):
-        if name not in mine and not name.startswith(NOT_JUDGED):
-            meant_ones = [
-                other
-                for edits in (1, 2)
-                for other in declared
-                if (edits == 1 or min(len(name), len(other)) >= SHORT) and _within(name, other, edits)
-            ]
-            problems += [f"{name}: is no variable of this collection. Did you mean {other}?" for other in meant_ones[:1]]
-    return problems
+    judged = sorted(name for name in map(str, names) if name not in mine and not name.startswith(NOT_JUDGED))
+    return [
+        f"{name}: is no variable of this collection. Did you mean {near}?" for name in judged if (near := slip(name, declared))
+    ]
+
+
+def slip(name: Any, known: Iterable[str]) -> str:
+    """The known name that one differs from by a slip of the pen: the same, or one or two letters, of a short name one; empty if none does."""
+    name, known = str(name), sorted(known)
+    for edits in (0, 1, 2):
+        for other in known:
+            if (edits < 2 or min(len(name), len(other)) >= SHORT) and _within(name, other, edits):
+                return other
+    return ""
 
 
 def _within(one: str, other: str, edits: int) -> bool:

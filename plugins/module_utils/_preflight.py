@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _names
+
 # Values that stand in examples and must never reach a server that others use.
 PLACEHOLDER = re.compile(
     r"^your[_-].*[_-]here$|^(password|passwort|secret|changeme|change[_-]me|example|todo|x{3,})$|^\$\(.*\)$|^<.*>$",
@@ -67,8 +69,11 @@ def secret_problems(secrets: Mapping[str, Any], needed: Iterable[str], strict: b
         where = f"{variable}.{name}"
         value = secrets.get(name)
         if value is None or value == "":
+            near = "" if name in secrets else _names.slip(name, secrets)
+            add = f"Did you mean {near}? If not, add it" if near else "Add it"
             problems.append(
-                f"{where}: is not set. Put it into the vault (ansible-vault edit inventories/<environment>/group_vars/all/vault.yml)."
+                f"{where}: is not set. {add} to vault.yml: ansible-vault edit <inventory>/group_vars/all/vault.yml "
+                "(openssl rand -hex 32 makes a good one)."
             )
         elif not isinstance(value, str):
             problems.append(f"{where}: is not a string. Quote it in the vault.")

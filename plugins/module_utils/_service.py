@@ -37,6 +37,7 @@ def service_problems(
     release: str,
     migrations: Mapping[str, Any],
     specs: Mapping[str, _spec.Options],
+    needed: bool = False,
     processors: Any = 0,
 ) -> list[str]:
     """Judge ``app_services``: keys and their types, what is missing, ports for every colour, and what Docker would refuse later.
@@ -44,11 +45,16 @@ def service_problems(
     A variable of the wrong type is the argument specification's to report; here it is passed over.
 
     :param specs: what a value may have, of the role's argument specification: ``app_services`` of a service, ``app_migrations``.
-    :param processors: how many the host has; 0 if nobody knows.
+    :param needed: whether the host is there for services; ``processors``: how many it has; 0 if nobody knows.
     """
     problems: list[str] = []
     if not isinstance(services, Mapping):
         return problems
+    if needed and not services:
+        problems.append(
+            "app_services: names no service. Describe at least one, e.g. {web: {image: registry.example.org/web, port: 8080}},"
+            " or take the host out of the group app."
+        )
     colours = [colours] if isinstance(colours, str) else list(colours or [])
     if services and not release:
         problems.append(

@@ -77,7 +77,7 @@ def _scalar(where: str, value: Any, option: Mapping[str, Any], kind: str) -> lis
         return [f"{where}: {value!r} is {wanted}. Write true or false without quotes.{_about(option)}"]
     if kind == "bool":
         return []
-    if isinstance(value, bool) and kind not in NUMBERS:
+    if isinstance(value, bool) and kind not in NUMBERS and "choices" not in option:
         return [f"{where}: {value!r} is a truth value and {wanted}. Quote it."]
     spec = {key: option[key] for key in ("type", "choices") if key in option}
     spec["type"] = kind

@@ -20,7 +20,7 @@ OTHER = {
     "app_redis_enabled": False,
     "app_postgres_ca_host": "",
     "app_migrations": {},
-    "nginx_sites": [],
+    "nginx_sites": [{"name": "other", "names": ["other.test"], "certificate": "other", "upstream": "web"}],
 }
 
 
@@ -44,12 +44,13 @@ CASES = {
             "app_redis_bind_address": "10.0.0.5",
             "app_release": "",
             "app_services": {
-                "web": service(imgae="x", secrets={"ONE": "jwt_secret", "TWO": "gemini_api_key"}),
+                "web": service(imgae="x", memory="512", secrets={"ONE": "jwt_secret", "TWO": "gemini_api_key"}),
                 "ssh": service(publish={"blue": 22, "green": 19003}),
                 "one": service(publish={"blue": 19004, "green": 19004}),
                 "two": service(publish={"blue": 18080, "green": 18180}),  # of the application that runs here
             },
-            "nginx_sites": [{"name": "x", "names": ["x.test"], "certificate": "x", "upstream": "nobody"}],
+            "nginx_sites": [{"name": "x", "names": ["X.test"], "certificate": "x", "upstream": "wbe"}],
+            "app_relase": "v1",
         },
         [
             ["app_secrets.jwt_secret: is a placeholder", "vault"],
@@ -61,11 +62,14 @@ CASES = {
             ["app_bind_address: '0.0.0.0' is not a loopback or private address"],
             ["app_redis_bind_address", "app_redis_password_secret"],
             ["app_release: is not set"],
-            ["app_services.web.imgae: is not a key"],
+            ["app_services.web.imgae: is not a key of a service", "Did you mean image?"],
+            ["app_services.web.memory: '512' is no amount of memory", "512m"],
+            ["app_relase: is no variable of this collection", "Did you mean app_release?"],
+            ["'X.test' has capitals", "Write x.test"],
             ["app_services.ssh.publish.blue: port 22 is taken by sshd"],
             ["all want port 19004"],
             ["app_services.two.publish.", "is taken by the container kasaneha-backend-"],
-            ["'nobody' is not one of nginx_upstreams"],
+            ["'wbe' is not one of nginx_upstreams", "Did you mean web?"],
         ],
     ),
     "types and an undefined variable": (

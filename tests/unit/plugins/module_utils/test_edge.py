@@ -165,6 +165,14 @@ def test_location(location: Any, expected: list[str]) -> None:
     assert [problem[: len(start)] for problem, start in zip_longest(found, starts, fillvalue="")] == starts
 
 
+def test_an_edge_needs_a_site() -> None:
+    [problem] = _edge.site_problems([], UPSTREAMS, COLOURS, LIMITS, OPTIONS, needed=True)
+    assert problem.startswith("nginx_sites: names no site, so this edge would serve nothing. Describe one, e.g. ")
+    assert problem.endswith("or take the host out of the group edge.")
+    assert _edge.site_problems([SITE], UPSTREAMS, COLOURS, LIMITS, OPTIONS, needed=True) == []
+    assert _edge.site_problems("main", UPSTREAMS, COLOURS, LIMITS, OPTIONS, needed=True) == []
+
+
 def test_a_name_belongs_to_one_site() -> None:
     other = changed(name="other")
     assert problems(changed(), other) == [

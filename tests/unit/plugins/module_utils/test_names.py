@@ -92,3 +92,18 @@ def test_names_come_in_order_and_the_nearest_wins() -> None:
     found = _names.undeclared_problems(["nginx_sties", "app_relase", 7], [*DECLARED, "app_relax", "nginx_site"])
     assert [problem.split(":")[0] for problem in found] == ["app_relase", "nginx_sties"]
     assert found[0].endswith("Did you mean app_release?") and found[1].endswith("Did you mean nginx_sites?")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("jwt_secert", "jwt_secret"),
+        ("jwt_secret", "jwt_secret"),
+        ("redis_password", ""),
+        ("kye", "key"),
+        ("kxy1", ""),
+        (None, ""),
+    ],
+)
+def test_a_slip_of_the_pen(name: object, expected: str) -> None:
+    assert _names.slip(name, iter(["postgres_password", "jwt_secret", "key"])) == expected

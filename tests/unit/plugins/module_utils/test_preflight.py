@@ -76,6 +76,20 @@ def test_secret_that_is_needed_and_missing() -> None:
     assert _preflight.secret_problems({}, [], strict=True) == []
 
 
+def test_a_secret_that_is_missing_is_told_with_its_remedy() -> None:
+    assert _preflight.secret_problems({"postgres_password": GOOD}, ["redis_password"], strict=True) == [
+        "app_secrets.redis_password: is not set. Add it to vault.yml: ansible-vault edit <inventory>/group_vars/all/vault.yml "
+        "(openssl rand -hex 32 makes a good one)."
+    ]
+    # One that is nearly there is there by another name; the same word for another service is not.
+    assert _preflight.secret_problems({"jwt_secret": GOOD}, ["jwt_secert"], strict=True) == [
+        "app_secrets.jwt_secert: is not set. Did you mean jwt_secret? If not, add it to vault.yml: "
+        "ansible-vault edit <inventory>/group_vars/all/vault.yml (openssl rand -hex 32 makes a good one)."
+    ]
+    [problem] = _preflight.secret_problems({"jwt_secret": "", "jwt_secrets": GOOD}, ["jwt_secret"], strict=True)
+    assert "Did you mean" not in problem  # it stands there, empty
+
+
 def test_secret_names_its_variable_and_comes_in_order() -> None:
     problems = _preflight.secret_problems({"b": "", "a": ""}, ["c"], strict=False, variable="backup_secrets")
     assert [problem.split(":")[0] for problem in problems] == ["backup_secrets.a", "backup_secrets.b", "backup_secrets.c"]

@@ -145,6 +145,13 @@ def test_colours() -> None:
     assert len(problems(changed(publish={"red": 1}), colours="blue")) == 1
 
 
+def test_a_host_of_applications_needs_a_service() -> None:
+    [problem] = problems({}, needed=True)
+    assert problem.startswith("app_services: names no service. Describe at least one, e.g. {web: {image: ")
+    assert problems(changed(), needed=True) == []
+    assert problems(["backend"], needed=True) == problems(None, needed=True) == []  # the argument specification reports it
+
+
 def test_release_is_needed_for_services_only() -> None:
     assert problems(changed(), release="")[0].startswith("app_release: is not set")
     assert problems({}, release="") == []

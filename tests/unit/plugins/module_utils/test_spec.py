@@ -77,6 +77,7 @@ def found(value: Any) -> list[str]:
         ({"hsts": "y"}, [".hsts: 'y' is not true or false."]),
         ({"hsts": 1}, [".hsts: 1 is not true or false."]),
         ({"kind": "env"}, [".kind: is 'env'. Use environment or file."]),
+        ({"kind": False}, [".kind: is False. Use environment or file."]),
         # The specification would make a list of letters that nobody meant.
         ({"names": "a.test"}, [".names: is not a list. Write [a.test]."]),
         ({"names": "a, b: c"}, [".names: is not a list."]),
