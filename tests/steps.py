@@ -128,7 +128,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"plugins/\w+/_?(alert|collect|grafana|monitoring|scrape|live_monitoring)\w*\.(py|yml)", ("operations",)),
     (r"plugins/\w+/_?(firewall|ufw|scan|port_scan)\w*\.(py|yml)", ("firewall", "default", "debian12")),
     (r"plugins/\w+/_?(acme|cert|issue|hsts|own_certificate)\w*\.(py|yml)", ("edge", "default")),
-    (r"plugins/\w+/_?(blue_green|gate|record|release|run|owner|traffic|edge_state|probe|containers|new_record)\w*\.(py|yml)",
+    (r"plugins/\w+/_?(blue_green|gate|health|record|release|run|owner|traffic|edge_state|probe|containers|new_record)\w*\.(py|yml)",
      ("release", "fleet", "default", "edge", "containers", "clock")),
     (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),
 )  # fmt: skip

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _secrets
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _health, _secrets
 from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
 
 # Names of containers, folders and nginx upstreams.
@@ -166,6 +166,7 @@ def _one_service(where: str, service: Mapping[str, Any], colours: list[str]) -> 
     ):
         if key in service and not isinstance(service[key], Mapping) and not (key == "publish" and not colours):
             problems.append(f"{where}.{key}: is not a mapping. Write it as {example}.")
+    problems += _health.health_problems(f"{where}.health", service.get("health"))
     if service.get("publish") and not service.get("port"):
         problems.append(f"{where}.port: is not set. It is the port on which the container listens.")
     if isinstance(service.get("publish"), Mapping):

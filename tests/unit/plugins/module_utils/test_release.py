@@ -237,6 +237,15 @@ def test_without_colours_a_service_has_one_port(colours: Any) -> None:
     }
 
 
+def test_what_a_service_must_answer_is_judged() -> None:
+    assert problems(changed(health={"path": "/health", "host": "shop.test", "status": [200, 401]})) == []
+    found = problems(changed(health={"path": "health", "hosts": "shop.test"}))
+    assert [problem.split(": ")[0] for problem in found] == [
+        "app_services.backend.health.hosts",
+        "app_services.backend.health.path",
+    ]
+
+
 def test_every_key_of_the_readme_is_known() -> None:
     documented = {
         **SERVICE, "health": "/health", "release_key": "release", "release_label": "version", "user": "1:1", "environment": {},
