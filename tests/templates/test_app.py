@@ -6,8 +6,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-import subprocess
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -313,29 +311,6 @@ def test_each_colour_mounts_its_own_secrets_and_nothing_of_the_other() -> None:
 def service_label(**overrides: Any) -> dict[str, str]:
     """Labels of the backend."""
     return release(**overrides)["services"]["backend-blue"]["labels"]
-
-
-def test_the_wrapper_turns_files_into_variables(tmp_path: Path) -> None:
-    script = tmp_path / "with-secrets"
-    script.write_text(render("app", "with-secrets.sh.j2").replace("/run/secrets", str(tmp_path)))
-    (tmp_path / "key").write_text("a $b 'c' \"d\" *")
-    environment = {"PATH": "/usr/bin:/bin", "DEPLOY_SECRETS": "API_KEY=key OTHER=key"}
-    argv = [
-        "sh",
-        str(script),
-        "sh",
-        "-c",
-        'printf "%s|%s|%s|%s" "$API_KEY" "$OTHER" "${DEPLOY_SECRETS-gone}" "$1"',
-        "sh",
-        "two words",
-    ]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "a $b 'c' \"d\" *|a $b 'c' \"d\" *|gone|two words"
-    missing = subprocess.run(
-        argv, env={**environment, "DEPLOY_SECRETS": "API_KEY=nothing"}, capture_output=True, text=True, check=False
-    )
-    assert missing.returncode != 0
-    assert missing.stdout == ""  # a program without its secret does not start
 
 
 def test_folders_of_secrets_are_closed() -> None:

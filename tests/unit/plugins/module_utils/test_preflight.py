@@ -61,7 +61,8 @@ def test_host_names_what_to_use_instead() -> None:
         (1234567890123456, "is not a string", "is not a string"),
         (["a"], "is not a string", "is not a string"),
         (f"{GOOD}\n", "holds a line break", "holds a line break"),
-        (f"{GOOD}\0{GOOD}", "holds a line break", "holds a line break"),
+        (f"{GOOD}\n{GOOD}", "holds a line break", "holds a line break"),
+        (f"{GOOD}\0{GOOD}", "holds a byte 0", "holds a byte 0"),
     ],
 )
 def test_secret(value: object, lax: str, strict: str) -> None:
@@ -69,6 +70,27 @@ def test_secret(value: object, lax: str, strict: str) -> None:
         problems = _preflight.secret_problems({"key": value}, ["key"], strict=mode)
         assert len(problems) == bool(expected)
         assert all(problem.startswith(f"app_secrets.key: {expected}") for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("value", "single", "several"),
+    [
+        (GOOD, "", ""),
+        (f"{GOOD}\n{GOOD}", "holds a line break", ""),
+        (f"-----BEGIN X-----\n{GOOD}\n-----END X-----\n", "holds a line break", ""),
+        ('{\n  "key": 1234567\n}\n', "holds a line break", ""),
+        (f"{GOOD}\r", "", ""),
+        (f"{GOOD}\n", "holds a line break", "is one line with a line break behind it"),
+        (f"{GOOD}\n\n", "holds a line break", ""),
+        (f"{GOOD}\n\0", "holds a byte 0", "holds a byte 0"),
+    ],
+)
+def test_only_some_secrets_have_to_be_one_line(value: str, single: str, several: str) -> None:
+    secrets = {"password": value, "key": value}
+    said = {"password": single, "key": several}
+    found = _preflight.secret_problems(secrets, [], True, one_line=iter(["password"]))
+    assert {problem.split(":")[0] for problem in found} == {f"app_secrets.{name}" for name, sentence in said.items() if sentence}
+    assert all(said[problem.split(":")[0].rpartition(".")[2]] in problem and GOOD not in problem for problem in found)
 
 
 def test_secret_that_is_needed_and_missing() -> None:
