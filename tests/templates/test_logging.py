@@ -113,6 +113,13 @@ def test_the_way_between_hosts_needs_certificates_of_our_own() -> None:
     assert "\nverifyChain = yes\n" in tunnel and "\nCAfile = /etc/kasaneha-logs/ca.crt\n" in tunnel
 
 
+def test_the_page_is_in_a_directory_of_the_application(tmp_path: Path) -> None:
+    assert value("logging_page_dir", {"logging_app": "shop"}, tmp_path) == "/usr/local/share/shop-logs"
+    [site] = edge.servers(kasaneha_log_hub="server", **USERS, logging_app="shop")[-1:]
+    [page] = edge.blocks(site, "location", "^~", "/_logs/")
+    assert edge.values(page, "alias") == [["/usr/local/share/shop-logs/"]]
+
+
 def test_limits() -> None:
     text = render(
         "logging",
