@@ -21,6 +21,7 @@ class FilterModule:
             "grafana_dashboards": _grafana.dashboards,
             "monitoring_checks": _live_monitoring.checks,
             "monitoring_problems": _monitoring.problems,
+            "panel_rules": _grafana.panel_rules,
             "scrape_jobs": _monitoring.scrape_jobs,
             "target_problems": _monitoring.target_problems,
         }

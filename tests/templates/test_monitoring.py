@@ -110,7 +110,7 @@ def test_nothing_listens_for_everybody(tmp_path: Path) -> None:
 
 
 def test_the_files_of_rules_follow_what_there_is(tmp_path: Path) -> None:
-    every = {"host", "monitoring", "containers", "postgres", "redis", "edge", "site", "backend", "backup", "logs", "fluentd"}
+    every = {"host", "monitoring", "containers", "postgres", "redis", "edge", "site", "services", "backup", "logs", "fluentd"}
     jobs = [{"name": name, "targets": [{"labels": {"service": "x"}}]} for name in ("postgres", "redis", "nginx", "fluentd")]
     assert set(value("_monitoring_rule_files", tmp_path / "all", monitoring_rules_logs=True, monitoring_jobs=jobs)) == every
     assert set(value("_monitoring_rule_files", tmp_path / "prod")) == every - {"logs", "fluentd"}  # nobody collects any there
@@ -119,6 +119,55 @@ def test_the_files_of_rules_follow_what_there_is(tmp_path: Path) -> None:
                 monitoring_rules_containers=False)  # fmt: skip
     assert set(few) == {"host", "monitoring"}
     assert "RedisDown" in value("_monitoring_all_alerts", tmp_path / "names")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([{}], False), ([{"service": "web"}], True), ([{}, {"service": "web", "colour": "blue"}], True), ([], False)],
+)
+def test_alerts_on_services_come_with_a_service_that_has_metrics(
+    labels: list[dict[str, str]], expected: bool, tmp_path: Path
+) -> None:
+    jobs = [{"name": f"job{number}", "targets": [{"address": "a:1", "labels": each}]} for number, each in enumerate(labels)]
+    for told, wanted in (
+        ({}, expected),
+        ({"monitoring_rules_services": True}, True),
+        ({"monitoring_rules_services": False}, False),
+    ):
+        files = value("_monitoring_rule_files", tmp_path / str(told), monitoring_jobs=jobs, **told)
+        assert ("services" in files) == wanted, told
+
+
+def kinds(**changes: Any) -> dict[str, str]:
+    """How paths of a service become kinds of requests: kind -> regular expression."""
+    jobs = yaml.safe_load(written("prometheus.yml.j2", **changes))["scrape_configs"]
+    [rules] = [job["metric_relabel_configs"] for job in jobs if "metric_relabel_configs" in job]
+    return {rule["replacement"]: rule["regex"] for rule in rules if rule["target_label"] == "kind"}
+
+
+def test_nothing_is_a_stream_or_a_probe_unless_the_inventory_says_so() -> None:
+    """An empty expression would match each sample that has no path."""
+    assert kinds() == {"stream": ".*/sessions/.*", "probe": "/health|/metrics"}
+    assert kinds(monitoring_stream_paths="") == {"probe": "/health|/metrics"}
+    text = written("prometheus.yml.j2", monitoring_stream_paths="", monitoring_probe_paths="")
+    assert "target_label: kind" not in text and len(yaml.safe_load(text)["scrape_configs"]) > 5
+
+
+PANEL = {"title": "Mails", "expr": "sum(rate(mails_total{instance}[$__rate_interval]))", "unit": "ops", "description": "Sent"}
+
+
+def test_panels_of_the_operator_are_in_grafana_and_on_the_page(tmp_path: Path) -> None:
+    dashboards = value("_monitoring_dashboards", tmp_path / "mine", monitoring_extra_panels=[PANEL])
+    assert dashboards[0]["title"] == "Kasaneha Metrics" and dashboards[0]["panels"][-1]["title"] == "Mails"
+    [group] = yaml.safe_load(written("extra.yml.j2", monitoring_extra_panels=[PANEL]))["groups"]
+    assert [rule["expr"] for rule in group["rules"]] == ["sum(rate(mails_total{}[5m]))"]
+    assert yaml.safe_load(written("extra.yml.j2", monitoring_extra_panels=[])) == {"groups": []}
+
+
+def test_kasaneha_has_the_dashboard_of_the_first_design(tmp_path: Path) -> None:
+    metrics = value("_monitoring_dashboards", tmp_path)[0]
+    assert (metrics["uid"], metrics["title"]) == ("kasaneha-metrics", "Kasaneha Metrics")
+    assert {"API Request Rate", "Database Connections", "Gemini API Usage"} <= {panel["title"] for panel in metrics["panels"]}
 
 
 def test_an_alert_that_is_off_is_not_written() -> None:
