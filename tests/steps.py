@@ -48,6 +48,7 @@ SUITE = (
     scenario("release", "ready", load=True),
     scenario("operations"),
     scenario("edge", load=True),
+    scenario("applications", load=True),
     scenario("default"),
     scenario("fleet", load=True),
     scenario("firewall", "ready", plain=True),
@@ -84,7 +85,7 @@ ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
 
 EVERY = tuple(step.name for step in SUITE)
 CODE = ("lint", "unit", "collection")
-RELEASE = ("release", "fleet", "default")
+RELEASE = ("release", "fleet", "default", "applications")
 # Pattern of a path from the top -> the steps that a change there can touch, besides CODE. The first that matches counts.
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(\.ci/|\.config/|ansible\.cfg|pyproject\.toml|requirements|lab/setup\.sh|lab/mitogen\.sh|tests/(run\.sh|suite\.py|steps\.py|conftest\.py))", EVERY),
@@ -101,27 +102,28 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
     (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),
     (r"tests/testinfra/test_(\w+)\.py", ("\\1",)),
-    (r"tests/(testinfra|callback)/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"tests/(testinfra|callback)/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12", "applications")),
     (r"molecule/(adopt|build)/", ()),
     (r"molecule/(\w+)/", ("\\1",)),
-    (r"molecule/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"molecule/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12", "applications")),
     (r"inventories/dev/", ()),
     (r"(inventories/|site\.yml)", ("default", "release", "fleet", "operations", "firewall", "debian12")),
     (r"lab/(source|efk)", ()),
     (r"lab/(demo\.yml)", ("default",)),
-    (r"lab/images/(load|acme)/", ("edge", "release", "fleet", "containers", "clock")),
+    (r"lab/images/(pages|miniflux)/", ("applications", "containers")),
+    (r"lab/images/(load|acme)/", ("edge", "release", "fleet", "applications", "containers", "clock")),
     (r"lab/", EVERY),
     (r"roles/firewall/", ("firewall", "default", "debian12")),
     (r"roles/docker/", ("default", "debian12", "fleet", "firewall")),
-    (r"roles/nginx/", ("default", "edge", "release", "debian12", "containers", "clock")),
+    (r"roles/nginx/", ("default", "edge", "release", "applications", "debian12", "containers", "clock")),
     (r"roles/certbot/", ("edge", "default")),
-    (r"roles/app/", ("default", "release", "fleet", "debian12")),
-    (r"roles/(backup|logging|monitoring)/", ("operations", "release", "default")),
+    (r"roles/app/", ("default", "release", "fleet", "debian12", "applications")),
+    (r"roles/(backup|logging|monitoring)/", ("operations", "release", "default", "applications")),
     (r"playbooks/(adopt|tasks/adopt)", ("default",)),
     (r"playbooks/certificates", ("edge", "default")),
-    (r"playbooks/(backup|restore|verify_backup)", ("operations", "default")),
+    (r"playbooks/(backup|restore|verify_backup)", ("operations", "default", "applications")),
     (r"playbooks/(deploy|rollback|release|freeze|maintenance|tasks/(release|publish))", RELEASE),
-    (r"playbooks/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12")),
+    (r"playbooks/", ("default", "release", "fleet", "operations", "firewall", "edge", "debian12", "applications")),
     (r"plugins/\w+/_?(adopt|source|development|build)\w*\.(py|yml)", ("default",)),
     (r"plugins/\w+/_?(backup|pg_)\w*\.(py|yml)", ("operations", "containers", "clock")),
     (r"plugins/\w+/_?(log|logs)_?\w*\.(py|yml)", ("operations", "containers", "clock")),
@@ -129,7 +131,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"plugins/\w+/_?(firewall|ufw|scan|port_scan)\w*\.(py|yml)", ("firewall", "default", "debian12")),
     (r"plugins/\w+/_?(acme|cert|issue|hsts|own_certificate)\w*\.(py|yml)", ("edge", "default")),
     (r"plugins/\w+/_?(blue_green|gate|record|release|run|owner|traffic|edge_state|probe|containers|new_record)\w*\.(py|yml)",
-     ("release", "fleet", "default", "edge", "containers", "clock")),
+     (*RELEASE, "edge", "containers", "clock")),
     (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),
 )  # fmt: skip
 
