@@ -52,6 +52,7 @@ SUITE = (
     scenario("firewall", "ready", plain=True),
     scenario("interrupted", "ready", load=True),
     scenario("edge", load=True),
+    scenario("applications", load=True),
     scenario("logging", "ready"),
     scenario("backup", "ready"),
     scenario("debian12", plain=True),
@@ -87,7 +88,19 @@ ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
 
 EVERY = tuple(step.name for step in SUITE)
 CODE = ("lint", "unit", "collection")
-SCENARIOS = ("default", "release", "interrupted", "fleet", "operations", "logging", "backup", "firewall", "edge", "debian12")
+SCENARIOS = (
+    "default",
+    "release",
+    "interrupted",
+    "fleet",
+    "operations",
+    "logging",
+    "backup",
+    "firewall",
+    "edge",
+    "debian12",
+    "applications",
+)
 READY = (
     "release",
     "interrupted",
@@ -96,7 +109,7 @@ READY = (
     "backup",
     "firewall",
 )  # they start from the server that the step ready makes
-RELEASE = ("release", "interrupted", "fleet", "default")
+RELEASE = ("release", "interrupted", "fleet", "default", "applications")
 # Pattern of a path from the top -> the steps that a change there can touch, besides CODE. The first that matches counts.
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(\.ci/|\.config/|ansible\.cfg|pyproject\.toml|requirements|lab/setup\.sh|lab/mitogen\.sh|tests/(run\.sh|suite\.py|steps\.py|conftest\.py))", EVERY),
@@ -119,22 +132,23 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"molecule/(\w+)/", ("\\1",)),
     (r"molecule/", SCENARIOS),
     (r"inventories/dev/", ()),
-    (r"(inventories/|site\.yml)", tuple(name for name in SCENARIOS if name != "edge")),
+    (r"(inventories/|site\.yml)", tuple(name for name in SCENARIOS if name not in ("edge", "applications"))),
     (r"lab/(source|efk)", ()),
     (r"lab/(demo\.yml)", ("default",)),
-    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "containers", "clock")),
+    (r"lab/images/(pages|miniflux)/", ("applications", "containers")),
+    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "applications", "containers", "clock")),
     (r"lab/", EVERY),
     (r"roles/firewall/", ("firewall", "default", "debian12")),
     (r"roles/docker/", ("default", "debian12", "fleet", "firewall")),
-    (r"roles/nginx/", ("default", "edge", "release", "debian12", "containers", "clock")),
+    (r"roles/nginx/", ("default", "edge", "release", "applications", "debian12", "containers", "clock")),
     (r"roles/certbot/", ("edge", "default")),
-    (r"roles/app/", ("default", "release", "fleet", "debian12")),
-    (r"roles/backup/", ("operations", "backup", "release", "default")),
-    (r"roles/logging/", ("logging", "operations", "release", "default")),
-    (r"roles/monitoring/", ("operations", "release", "default")),
+    (r"roles/app/", ("default", "release", "fleet", "debian12", "applications")),
+    (r"roles/backup/", ("operations", "backup", "release", "default", "applications")),
+    (r"roles/logging/", ("logging", "operations", "release", "default", "applications")),
+    (r"roles/monitoring/", ("operations", "release", "default", "applications")),
     (r"playbooks/(adopt|tasks/adopt)", ("default",)),
     (r"playbooks/certificates", ("edge", "default")),
-    (r"playbooks/(backup|restore|verify_backup)", ("backup", "default")),
+    (r"playbooks/(backup|restore|verify_backup)", ("backup", "default", "applications")),
     (r"playbooks/(deploy|rollback|release|freeze|maintenance|tasks/(release|publish))", RELEASE),
     (r"playbooks/", SCENARIOS),
     (r"plugins/\w+/_?(adopt|source|development|build)\w*\.(py|yml)", ("default",)),
@@ -143,7 +157,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"plugins/\w+/_?(alert|collect|grafana|monitoring|scrape|live_monitoring)\w*\.(py|yml)", ("operations",)),
     (r"plugins/\w+/_?(firewall|ufw|scan|port_scan)\w*\.(py|yml)", ("firewall", "default", "debian12")),
     (r"plugins/\w+/_?(acme|cert|issue|hsts|own_certificate)\w*\.(py|yml)", ("edge", "default")),
-    (r"plugins/\w+/_?(blue_green|gate|record|release|run|owner|traffic|edge_state|probe|containers|new_record)\w*\.(py|yml)",
+    (r"plugins/\w+/_?(blue_green|gate|health|record|release|run|owner|traffic|edge_state|probe|containers|new_record)\w*\.(py|yml)",
      (*RELEASE, "edge", "containers", "clock")),
     (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),
 )  # fmt: skip

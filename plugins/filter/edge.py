@@ -6,6 +6,12 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
+
+
+def site_problems(sites: Any, upstreams: Any, colours: Any, limits: Any, needed: bool = False) -> list[str]:
+    """Judge sites by the role's own argument specification."""
+    return _edge.site_problems(sites, upstreams, colours, limits, _argument_specs.keys("nginx", "nginx_sites"), needed)
 
 
 class FilterModule:
@@ -17,5 +23,5 @@ class FilterModule:
             "by_colour": _edge.by_colour,
             "hsts_problems": _edge.hsts_problems,
             "network_problems": _edge.network_problems,
-            "site_problems": _edge.site_problems,
+            "site_problems": site_problems,
         }

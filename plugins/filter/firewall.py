@@ -14,10 +14,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "firewall_access": _firewall.access_rules,
             "firewall_daemon_problems": _firewall.daemon_problems,
             "firewall_normalised": _firewall.normalised,
             "firewall_rule_problems": _firewall.rule_problems,
             "firewall_ssh_problems": _firewall.ssh_problems,
-            "service_access": _firewall.service_access,
         }

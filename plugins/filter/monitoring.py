@@ -21,6 +21,6 @@ class FilterModule:
             "grafana_dashboards": _grafana.dashboards,
             "monitoring_checks": _live_monitoring.checks,
             "monitoring_problems": _monitoring.problems,
-            "scrape_jobs": _monitoring.scrape_jobs,
+            "panel_rules": _grafana.panel_rules,
             "target_problems": _monitoring.target_problems,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _preflight
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _preflight, _spec
 
 
 class FilterModule:
@@ -18,6 +18,7 @@ class FilterModule:
             "secret_problems": _preflight.secret_problems,
             "port_problems": _preflight.port_problems,
             "address_problems": _preflight.address_problems,
+            "flat_options": _spec.flat,
             "bracketed": _preflight.bracketed,
             "problem_report": _preflight.report,
         }

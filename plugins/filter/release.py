@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _record, _release, _schema
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _record, _release, _schema, _service
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
+
+
+def service_problems(
+    services: Any, colours: Any, release: str, migrations: Any, needed: bool = False, processors: Any = 0
+) -> list[str]:
+    """Judge services and migrations by the role's own argument specification."""
+    specs = {variable: _argument_specs.keys("app", variable) for variable in ("app_services", "app_migrations")}
+    return _service.service_problems(services, colours, release, migrations, specs, needed, processors)
 
 
 class FilterModule:
@@ -14,6 +23,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
+            "app_name_problems": _service.app_name_problems,
             "image_problems": _release.image_problems,
             "image_record": _release.image_record,
             "failure_text": _blue_green.failure_text,
@@ -30,8 +40,7 @@ class FilterModule:
             "log_option_problems": _release.log_option_problems,
             "published_port": _release.published_port,
             "unresolved_images": _release.unresolved,
-            "service_problems": _release.service_problems,
+            "service_problems": service_problems,
             "service_ports": _release.service_ports,
             "service_secrets": _release.service_secrets,
-            "upstreams": _release.upstreams,
         }

@@ -94,7 +94,7 @@ def publish(folder: Path, archive: Path, release: str, image: str, keep: Collect
             if other:
                 raise ValueError(
                     f"{'; '.join(other)}: a release that is served has other bytes under this name, which hashed assets must not "
-                    f"have (app_assets). If the file in {folder}/assets is damaged, remove it."
+                    f"have (assets of the service). If the file in {folder}/assets is damaged, remove it."
                 )
             written = {name: member for name, member in members.items() if there.get(name) != new[name]}
             staged = {name: staging / str(number) for number, name in enumerate(sorted(written))}

@@ -25,6 +25,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import (
     _backup_sets,
     _backup_sql,
     _backup_stream,
+    _health,
     _probe,
     _statefile,
 )
@@ -48,6 +49,7 @@ MODULES = (
     _backup_sets,
     _backup_sql,
     _backup_stream,
+    _health,
     _probe,
     _statefile,
 )

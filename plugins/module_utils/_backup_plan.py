@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Callable
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _health
+
 # Exit codes of the command, and of the failures that the modules report.
 (OK, UNEXPECTED, BAD_INPUT, LOCKED, DUMP_FAILED, VERIFY_FAILED, UPLOAD_FAILED, RESTORE_FAILED, RESTORE_UNDONE,
  NOT_CHECKED) = range(10)  # fmt: skip
@@ -91,7 +93,7 @@ class Config:
     remotes: list[str] = field(default_factory=list)  # rclone's remote:path
     rclone_config: str = ""
     remote_check: str = "hash"  # or download
-    probes: list[str] = field(default_factory=list)  # URLs; one that answers 2xx proves the application
+    probes: list[Any] = field(default_factory=list)  # URLs, or mappings of one and what it must answer; one that does is proof
     probe_seconds: int = 60
     guard: str = "warn"  # or fail, when a set is suddenly much smaller
     metrics: str = ""  # a .prom file of node_exporter
@@ -111,7 +113,7 @@ def config_problems(raw: Any) -> list[str]:
     for name in ("instance", "root", "container", "database", "user"):
         if not isinstance(raw.get(name), str) or not raw[name]:
             problems.append(f"{name}: is not set.")
-    kinds = {"list[str]": list, "list[dict[str, Any]]": list, "dict[str, Any]": dict, "int": int, "str": str}
+    kinds = {"list[str]": list, "list[Any]": list, "list[dict[str, Any]]": list, "dict[str, Any]": dict, "int": int, "str": str}
     for name, entry in known.items():
         if name in raw and not isinstance(raw[name], kinds[str(entry.type)]):
             problems.append(f"{name}: {raw[name]!r} is not of type {entry.type}.")
@@ -139,6 +141,8 @@ def config_problems(raw: Any) -> list[str]:
     for remote in raw.get("remotes", []):
         if not re.fullmatch(r"[\w.-]+:.*|/.+", str(remote)):
             problems.append(f"remotes: {remote!r} is no rclone remote:path.")
+    for number, probe in enumerate(raw.get("probes", [])):
+        problems += _health.probe_problems(f"probes[{number}]", probe)
     for name, choices in (("guard", ("warn", "fail")), ("remote_check", ("hash", "download"))):
         if raw.get(name, choices[0]) not in choices:
             problems.append(f"{name}: {raw[name]!r} is not one of {', '.join(choices)}.")

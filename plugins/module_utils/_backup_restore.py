@@ -22,7 +22,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_pla
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_postgres as postgres
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_sql as sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_stream as stream
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _probe, _statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _health, _statefile
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_dump import HIDDEN, Tell
 from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import (
     BAD_INPUT,
@@ -357,16 +357,17 @@ def read_journal(config: Config) -> dict[str, Any]:
 
 def healthy(config: Config) -> str:
     """Wait until one of the probes answers; what they said instead, empty when one did or there are none."""
-    deadline, said = time.monotonic() + config.probe_seconds, "no answer"
+    deadline, said, answered = time.monotonic() + config.probe_seconds, "no answer", False
     if not config.probes:
         return ""
     while True:
-        for url in config.probes:
-            status, body = _probe.ask(url)
-            if 200 <= status < 300:
+        for url, check in map(_health.probe_check, config.probes):
+            status, problem = _health.ask(url, check)
+            if not problem:
                 return ""
             # Of several colours only one runs; what the one says that answers is worth more than that others do not.
-            said = f"{url}: status {status}" if status else (said if "status" in said else f"{url}: {body}")
+            if status or not answered:
+                said, answered = f"{url}: {problem}", bool(status)
         if time.monotonic() > deadline:
             return said
         time.sleep(0.5)

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Union
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _names
+
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 KEYS = frozenset("name port proto from interface container".split())
@@ -86,26 +88,6 @@ def access_rules(
     return rules
 
 
-def service_access(services: Any, also: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """What containers of ``app_services`` publish, each port for the edges alone. Wrong types are the app role's to report.
-
-    :param also: service -> another group that asks it.
-    """
-    more = also or {}
-    return [
-        {
-            "name": f"{name} {colour}",
-            "at": "app",
-            "port": port,
-            "from": ["edge", more[name]] if name in more else "edge",
-            "container": True,
-        }
-        for name, service in (services if isinstance(services, Mapping) else {}).items()
-        if isinstance(service, Mapping) and isinstance(service.get("publish"), Mapping)
-        for colour, port in service["publish"].items()
-    ]
-
-
 def normalised(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rules that :func:`rule_problems` found good, all in one shape.
 
@@ -171,7 +153,7 @@ def rule_problems(rules: Any, interfaces: Iterable[str], variable: str = "firewa
 
 def _one_rule(where: str, rule: Mapping[str, Any], interfaces: Iterable[str]) -> list[str]:
     problems = [f"{where}.{key}: is not set." for key in ("name", "port", "from") if rule.get(key) is None]
-    problems += [f"{where}.{key}: is not a known key. Known are: {', '.join(sorted(KEYS))}." for key in sorted(set(rule) - KEYS)]
+    problems += _names.unknown_keys(where, rule, KEYS, "a rule")
     if rule.get("name") is not None and not NAME.fullmatch(str(rule["name"])):
         problems.append(f"{where}.name: use letters, digits, blanks, dots, underscores and dashes.")
     if rule.get("port") is not None:

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _health
+from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
 
 # So often a container may start again before it is given up: it will not get better by waiting.
 MAX_RESTARTS = 3
@@ -20,14 +23,24 @@ def answer_problem(status: int, body: Any, release_key: str = "", release: str =
     """
     if not status:
         return str(body)
-    if status not in (200, 204):
-        return f"status {status}"
-    if release_key:
-        told = body.get(release_key) if isinstance(body, Mapping) else None
-        if told != release:
-            advice = "" if told is None or isinstance(told, str) else ": no string. Let the application write it in quotes"
-            return f"{release_key} is {told!r}, not {release!r}{advice}"
-    return ""
+    return _health.status_problem(status) or _health.release_problem(body, release_key, release)
+
+
+def probes(service: Mapping[str, Any], addresses: Iterable[str]) -> list[Any]:
+    """How a backup asks a service whether it works on restored data: its ``health``, at every port that it publishes.
+
+    What is wrong with ``health`` is the preflight's to say.
+
+    :param service: as in ``app_services``.
+    :param addresses: where its ports are published.
+    :returns: as in ``backup_probes``: URLs where ``health`` is a path, else mappings.
+    """
+    published, health = service.get("publish") or {}, service.get("health")
+    given = health if isinstance(health, Mapping) else {"path": health}
+    rest = {key: text for key, text in given.items() if key != "path"}
+    ports = list(published.values()) if isinstance(published, Mapping) else [published]
+    urls = [f"http://{bracketed(address)}:{port}{given.get('path') or '/'}" for address in addresses for port in ports]
+    return [{"url": url, **rest} if rest else url for url in urls]
 
 
 def container_problem(

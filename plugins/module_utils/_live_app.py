@@ -10,18 +10,24 @@ from typing import Any
 from ansible_collections.kasaneha.deploy.plugins.module_utils._live import check
 
 
-def checks(containers: Sequence[Mapping[str, Any]], leaks: Iterable[str], readable: Iterable[str]) -> list[dict[str, str]]:
+def checks(
+    containers: Sequence[Mapping[str, Any]], leaks: Iterable[str], readable: Iterable[str], secrets: bool = True
+) -> list[dict[str, str]]:
     """Judge containers as ``docker inspect`` tells them.
 
-    :param leaks: ``<place> <count>``: how often a secret was found where others can see it.
+    :param leaks: ``<place> <count>``: how often a secret was found where others can see it; nothing if there was none to search for.
     :param readable: files with secrets that others than their owner may read.
+    :param secrets: whether the application has any.
     """
     running = [entry for entry in containers if entry["State"]["Running"]]
     counted = [(place, int(count)) for place, _blank, count in (line.rpartition(" ") for line in leaks)]
+    found = [f"found in {place} ({count} times)" for place, count in counted if count]
+    if secrets and not counted:
+        found = ["there is no secret to search for, and services name some"]
     return [
         check("containers run and are healthy", _missing(containers, running)),
         check("containers are confined", [problem for entry in running for problem in confinement_problems(entry)]),
-        check("no secret where others can see it", [f"found in {place} ({count} times)" for place, count in counted if count]),
+        check("no secret where others can see it", found, "" if secrets else "the application has none"),
         check("files with secrets are their owner's alone", [f"{path} can be read by others" for path in readable]),
     ]
 

@@ -32,10 +32,11 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_lines import
     level,
     metrics,
 )
-from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_redact import Redactor
+from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_redact import Redactor, values_of
 
 GROUP_SECONDS = 0.3  # how long an entry waits for lines that belong to it
 METRICS_SECONDS = 15
+MOST_BYTES = 65536  # of a file with a secret; a larger one is none
 ELSEWHERE = ("journald", "fluentd", "none")  # drivers whose lines are in the journal already, go another way, or nowhere
 Config = Mapping[str, Any]
 
@@ -46,8 +47,8 @@ def secrets(folders: list[str]) -> list[str]:
     for folder in folders:
         for path in sorted(Path(folder).rglob("*")):
             with contextlib.suppress(OSError, UnicodeDecodeError):
-                if path.is_file() and path.stat().st_size < 4096:
-                    found.add(path.read_text().strip())
+                if path.is_file() and path.stat().st_size <= MOST_BYTES:
+                    found |= values_of(path.read_bytes().decode())
     return sorted(found)
 
 

@@ -145,6 +145,33 @@ OBJECTS = 50  # of one text that are looked at
 ADDRESS = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7})(?![\w:]|\.\d)")
 
 
+LINE = 16  # characters of a line that is hidden on its own; shorter ones occur elsewhere
+ARMOUR = re.compile(r"-----(?:BEGIN|END) [A-Za-z0-9 ]+-----")
+
+
+def values_of(text: str) -> set[str]:
+    """What of a file with a secret is to be hidden: all of it, and where a line of a log may hold a part of it, the parts.
+
+    Those are the lines of a key, and of JSON the values of secret names.
+    """
+    whole = text.strip()
+    try:
+        return {whole, *_named(json.loads(whole))}
+    except (ValueError, RecursionError):
+        lines = [line.strip() for line in whole.splitlines()]
+        return {whole, *(line for line in lines if len(line) >= LINE and not ARMOUR.fullmatch(line))}
+
+
+def _named(value: Any, name: str = "") -> set[str]:
+    if isinstance(value, str):
+        return values_of(value) if NAME.fullmatch(name) else set()
+    if isinstance(value, list):
+        return {found for entry in value for found in _named(entry, name)}
+    if isinstance(value, dict):
+        return {found for key, entry in value.items() for found in _named(entry, key)}
+    return set()
+
+
 class Redactor:
     """What to hide on this server."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _firewall, _preflight
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _firewall, _grafana, _preflight
 
 SEVERITIES = ("critical", "warning", "info")
 KINDS = ("email", "slack", "webhook")
@@ -20,15 +20,16 @@ OWN_JOBS = ("prometheus", "alertmanager", "site")
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 UNITS = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
 # What is silent while one of these explains it.
-CAUSES = "HostDown|DockerDown|PostgresDown|RedisDown|NginxDown|BackendDown|EdgeServesNothing"
-# What is wrong with the whole site bears the name of no host. It hangs on each part: what its only host can suffer.
-SITE = "SiteDown|LatencyHigh|ErrorBudget.*"
+CAUSES = "HostDown|DockerDown|PostgresDown|RedisDown|NginxDown|ServiceDown|EdgeServesNothing"
+# What is wrong with the whole site, or with a service, bears the name of no host. It hangs on each part: what its only host can
+# suffer. Parts by the job that asks them; a job whose targets bear the label `service` asks a service.
+SITE = "SiteDown|ServiceSlow|ErrorBudget.*"
 PARTS = {
     "nginx": "HostDown|NginxDown|EdgeServesNothing",
-    "backend": "HostDown|DockerDown|BackendDown",
     "postgres": "HostDown|DockerDown|PostgresDown",
     "redis": "HostDown|DockerDown|RedisDown",
 }
+SERVICE = "HostDown|DockerDown|ServiceDown"
 # What follows from them is known later, by the collector or by a health check: at the end it must not be told of on its own.
 OUTLASTS = "90s"
 
@@ -194,38 +195,44 @@ def secret_url_problems(where: str, url: Any) -> list[str]:
     return []
 
 
-def only_hosts(jobs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Parts of the site (``PARTS``) that one host alone has -> that host."""
-    hosts: dict[str, set[str]] = {}
+def only_hosts(jobs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
+    """The parts of the site that one host alone has: name of the job, that host, whether it is a service."""
+    found = []
     for job in jobs:
-        for labels in (target["labels"] for target in job["targets"]):
-            hosts.setdefault(str(labels.get("service", job["name"])), set()).add(labels["instance"])
-    return {part: min(hosts[part]) for part in PARTS if len(hosts.get(part, ())) == 1}
+        labels = [target["labels"] for target in job["targets"]]
+        hosts = {each["instance"] for each in labels}
+        service = any(each.get("service") for each in labels)
+        if len(hosts) == 1 and (service or job["name"] in PARTS):
+            found.append((job["name"], hosts.pop(), service))
+    return found
 
 
 def inhibit_rules(jobs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What is held back while something else explains it: on the same host, and what hangs on the only host of a part.
 
-    Where a part of the site has two hosts, the fall of one of them explains nothing: the other should have served.
+    Where a part of the site has two hosts, the fall of one of them explains nothing: the other should have served. A service
+    explains the site and itself, not what another service suffers.
     """
     rules: list[dict[str, Any]] = [
         {"source_matchers": ['alertname="HostDown"'], "target_matchers": ['alertname!~"HostDown|Watchdog"'], "equal": ["instance"]},
-        {"source_matchers": ['alertname="DockerDown"'], "target_matchers": ['alertname=~"PostgresDown|RedisDown|BackendDown"'], "equal": ["instance"]},
+        {"source_matchers": ['alertname="DockerDown"'], "target_matchers": ['alertname=~"PostgresDown|RedisDown|ServiceDown"'], "equal": ["instance"]},
         {"source_matchers": [f'alertname=~"{CAUSES}"'], "target_matchers": ['symptom="yes"'], "equal": ["instance"]},
     ]  # fmt: skip
-    for part, host in only_hosts(jobs).items():
-        cause = [f'alertname=~"{PARTS[part]}"', f"instance={json.dumps(host)}"]
-        rules.append({"source_matchers": cause, "target_matchers": [f'alertname=~"{SITE}"']})
-        if part in (
-            "postgres",
-            "redis",
-        ):  # a backend is no healthier than its database, wherever it runs; it has a colour, that has none
+    for name, host, service in only_hosts(jobs):
+        cause = [f'alertname=~"{SERVICE if service else PARTS[name]}"', f"instance={json.dumps(host)}"]
+        effect = [f'alertname=~"{SITE}"']
+        if service:  # causes bear the job `node` or its own, effects the job `site` or its own
+            cause.append(f'job=~"node|{name}"')
+            effect.append(f'job=~"site|{name}"')
+        rules.append({"source_matchers": cause, "target_matchers": effect})
+        # A service is no healthier than its database, wherever it runs; it has a colour, a database has none.
+        if name in ("postgres", "redis"):
             unwell = ['alertname=~"ContainerUnhealthy|ContainerRestarting"', 'colour!=""']
             rules.append({"source_matchers": cause, "target_matchers": unwell})
     return [
         *rules,
-        {"source_matchers": ['alertname="SiteDown"'], "target_matchers": ['alertname=~"ErrorBudget.*|LatencyHigh"']},
-        {"source_matchers": ['alertname="ErrorBudgetFastBurn"'], "target_matchers": ['alertname="ErrorBudgetSlowBurn"']},
+        {"source_matchers": ['alertname="SiteDown"'], "target_matchers": ['alertname=~"ErrorBudget.*|ServiceSlow"']},
+        {"source_matchers": ['alertname="ErrorBudgetFastBurn"'], "target_matchers": ['alertname="ErrorBudgetSlowBurn"'], "equal": ["job", "service"]},
         {"source_matchers": ['alertname="DiskFull"'], "target_matchers": ['alertname=~"DiskAlmostFull|DiskFullIn24h"'], "equal": ["instance", "mountpoint"]},
     ]  # fmt: skip
 
@@ -339,6 +346,7 @@ def problems(settings: Mapping[str, Any], known: Iterable[str] = (), free: int =
     found = [
         *job_problems(settings["jobs"]),
         *rule_problems(settings["extra_rules"], settings["alerts_off"], known),
+        *_grafana.panel_problems(settings["extra_panels"]),
         *receiver_problems(settings["receivers"], settings["smtp"], settings["heartbeat_url"]),
         *retention_problems(settings["retention_time"], settings["retention_size"], free, used),
         *page_problems(settings["page_users"]),

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _names
+
 # Values that stand in examples and must never reach a server that others use.
 PLACEHOLDER = re.compile(
     r"^your[_-].*[_-]here$|^(password|passwort|secret|changeme|change[_-]me|example|todo|x{3,})$|^\$\(.*\)$|^<.*>$",
@@ -53,27 +55,45 @@ def host_problems(
     return problems
 
 
-def secret_problems(secrets: Mapping[str, Any], needed: Iterable[str], strict: bool, variable: str = "app_secrets") -> list[str]:
+def secret_problems(
+    secrets: Mapping[str, Any],
+    needed: Iterable[str],
+    strict: bool,
+    variable: str = "app_secrets",
+    one_line: Iterable[str] | None = None,
+) -> list[str]:
     """Judge secrets without ever repeating one.
 
     :param secrets: name -> value.
     :param needed: names that some service reads.
     :param strict: refuse placeholders and short values as well (staging, production).
+    :param one_line: names of those that must be one line; None: all. A key or JSON has several; a password that ends in a line
+        break has got it from the vault.
     """
     problems: list[str] = []
+    one_line = None if one_line is None else set(one_line)
     if not isinstance(secrets, Mapping):
         return problems  # the argument specification reports it
     for name in sorted(set(needed) | set(secrets)):
         where = f"{variable}.{name}"
         value = secrets.get(name)
         if value is None or value == "":
+            near = "" if name in secrets else _names.slip(name, secrets)
+            add = f"Did you mean {near}? If not, add it" if near else "Add it"
             problems.append(
-                f"{where}: is not set. Put it into the vault (ansible-vault edit inventories/<environment>/group_vars/all/vault.yml)."
+                f"{where}: is not set. {add} to vault.yml: ansible-vault edit <inventory>/group_vars/all/vault.yml "
+                "(openssl rand -hex 32 makes a good one)."
             )
         elif not isinstance(value, str):
             problems.append(f"{where}: is not a string. Quote it in the vault.")
-        elif "\n" in value or "\0" in value:
-            problems.append(f"{where}: holds a line break. A secret is one line; check the vault for a stray | or >.")
+        elif "\0" in value:
+            problems.append(f"{where}: holds a byte 0, which no variable can hold. Encode it, such as in Base64.")
+        elif "\n" in value and (one_line is None or name in one_line):
+            problems.append(f"{where}: holds a line break. It is one line; check the vault for a stray | or >.")
+        elif value.endswith("\n") and value.count("\n") == 1:
+            problems.append(
+                f"{where}: is one line with a line break behind it. Write |- or >- for | or > in the vault, or quotes."
+            )
         elif strict and PLACEHOLDER.search(value):
             problems.append(
                 f"{where}: is a placeholder from an example. Put a real value into the vault (openssl rand -hex 32 makes one)."

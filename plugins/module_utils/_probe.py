@@ -8,24 +8,40 @@ import http.client
 import json
 import socket
 import ssl
+import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+MOST = 1_000_000  # bytes of an answer that are read
 
-def ask(url: str, timeout: float = 5, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+
+def fetch(url: str, timeout: float = 5, headers: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
     """Ask a URL on a new connection.
 
-    :returns: status and body (decoded if it is JSON, else text); 0 and the reason when there is no answer.
+    :param timeout: seconds for the whole of it; an answer that never ends is none.
+    :param headers: sent beside, or in place of, those that are always sent.
+    :returns: status and body (its first megabyte); status 0 and, at the end, the reason when there is no answer.
     """
-    parts = urlsplit(url)
+    ends, parts = time.monotonic() + timeout, urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
+        given = {name.lower() for name in headers or {}}
+        connection.request("GET", path, headers={**({} if "connection" in given else {"Connection": "close"}), **(headers or {})})
+        line, body = connection.sock, b""  # the connection lets go of its socket before the answer has been read
         answer = connection.getresponse()
-        return answer.status, _decoded(answer.read(1_000_000))
-    except (OSError, http.client.HTTPException) as error:
-        return 0, str(error) or type(error).__name__
+        while len(body) < MOST and not answer.isclosed():
+            if time.monotonic() >= ends:
+                raise TimeoutError("timed out")
+            line.settimeout(max(ends - time.monotonic(), 0.001))
+            chunk = answer.read1(MOST - len(body))
+            if not chunk:
+                break
+            body += chunk
+        return answer.status, body, ""
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return 0, b"", str(error) or type(error).__name__
     finally:
         connection.close()
 
@@ -49,14 +65,15 @@ def ask_site(
         connection.request("GET", path, headers={"Connection": "close", "User-Agent": "kasaneha.deploy probe"})
         answer = connection.getresponse()
         headers = {key.lower(): value for key, value in answer.getheaders()}
-        return answer.status, _decoded(answer.read(1_000_000)), headers
+        return answer.status, decoded(answer.read(MOST)), headers
     except (OSError, http.client.HTTPException) as error:
         return 0, str(error) or type(error).__name__, {}
     finally:
         connection.close()
 
 
-def _decoded(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """JSON, or else text."""
     text = body.decode(errors="replace")
     try:
         return json.loads(text)

@@ -9,16 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _secrets
 from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
 
-# Names of containers, folders and nginx upstreams.
-NAME = re.compile("[a-z][a-z0-9-]*")
-
-SERVICE_KEYS = frozenset(
-    "image build port publish health release_key release_label user environment secrets secrets_as command volumes read_only tmpfs"
-    " cap_add memory cpus pids stop_timeout source publish_also healthcheck after".split()
-)
 # Options of Docker's driver fluentd that came late (moby 49911, 50249).
 LOG_OPTIONS_SINCE = {"fluentd-write-timeout": (28, 2), "fluentd-read-timeout": (29, 0)}
 
@@ -110,82 +102,6 @@ def log_option_problems(options: Any, driver: str, engine: str) -> list[str]:
             problems.append(
                 f"app_log_options.{name}: needs {needs}; here are {driver} and {engine or 'no Docker yet'}. Take it out."
             )
-    return problems
-
-
-def service_problems(
-    services: Mapping[str, Any], colours: Iterable[str], release: str, migrations: Mapping[str, Any]
-) -> list[str]:
-    """Judge ``app_services``: unknown keys, what is missing, ports for every colour.
-
-    A variable of the wrong type is the argument specification's to report; here it is passed over.
-    """
-    problems: list[str] = []
-    if not isinstance(services, Mapping):
-        return problems
-    colours = [colours] if isinstance(colours, str) else list(colours or [])
-    if services and not release:
-        problems.append(
-            "app_release: is not set, and nothing is installed here yet. Name the release to install, e.g. -e app_release=v1.0.0."
-        )
-    for name, service in services.items():
-        where = f"app_services.{name}"
-        if not NAME.fullmatch(str(name)) or name in ("postgres", "redis"):
-            problems.append(f"{where}: is no name for a service. Use a-z, 0-9 and dashes; postgres and redis are the databases'.")
-        if isinstance(service, Mapping):
-            problems += _one_service(where, service, colours)
-        else:
-            problems.append(f"{where}: is not a mapping. Give it at least image and port.")
-    if isinstance(migrations, Mapping) and migrations and migrations.get("service") not in services:
-        problems.append(
-            f"app_migrations.service: {migrations.get('service')!r} is not one of app_services ({', '.join(services) or 'none'})."
-        )
-    return problems
-
-
-def _one_service(where: str, service: Mapping[str, Any], colours: list[str]) -> list[str]:
-    """What is wrong with one service."""
-    problems = [
-        f"{where}.{key}: is not a key of a service. Known are: {', '.join(sorted(SERVICE_KEYS))}."
-        for key in sorted(set(service) - SERVICE_KEYS)
-    ]
-    image = service.get("image")
-    if not image or not isinstance(image, str):
-        problems.append(f"{where}.image: is not set. Name the image without tag; app_release becomes its tag.")
-    elif image.endswith(":latest"):
-        problems.append(f"{where}.image: 'latest' names no release. Leave the tag out, or name a version or digest.")
-    if "user" in service and not re.fullmatch("[0-9]+(:[0-9]+)?", str(service["user"])):
-        problems.append(f"{where}.user: {service['user']!r} is not numeric. Its files get this owner: use 10001 or 10001:10001.")
-    for key, example in (
-        ("environment", "{PORT: 8080}"),
-        ("secrets", "{JWT_SECRET: jwt_secret}"),
-        ("publish", "{blue: 18080, green: 18180}"),
-        ("publish_also", "{6060: 6060}"),
-        ("healthcheck", "{test: [CMD, wget, -q, -O, /dev/null, http://127.0.0.1:8080/health], interval: 5s}"),
-        ("source", "{path: /home/me/backend, at: /app, keep: [node_modules]}"),
-    ):
-        if key in service and not isinstance(service[key], Mapping) and not (key == "publish" and not colours):
-            problems.append(f"{where}.{key}: is not a mapping. Write it as {example}.")
-    if service.get("publish") and not service.get("port"):
-        problems.append(f"{where}.port: is not set. It is the port on which the container listens.")
-    if isinstance(service.get("publish"), Mapping):
-        problems += [
-            f"{where}.publish.{colour}: is not set. Each colour needs a port of its own."
-            for colour in colours
-            if colour not in service["publish"]
-        ]
-    if isinstance(service.get("secrets"), Mapping):
-        problems += [
-            f"{where}.secrets.{variable}: names no secret. Name one of app_secrets; it becomes a file: letters, digits, . _ and -."
-            for variable, secret in service["secrets"].items()
-            if not isinstance(secret, str) or not _secrets.NAME.fullmatch(secret)
-        ]
-    if not colours and isinstance(service.get("publish"), Mapping):
-        problems.append(f"{where}.publish: names ports of colours, and app_colours has none. Write one port: publish: 8080.")
-    if colours and service.get("publish_also"):
-        problems.append(f"{where}.publish_also: would be one port for every colour. It needs app_colours: [].")
-    if service.get("secrets_as", "environment") not in ("environment", "file"):
-        problems.append(f"{where}.secrets_as: is {service['secrets_as']!r}. Use environment or file.")
     return problems
 
 

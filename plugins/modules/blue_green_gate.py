@@ -13,7 +13,7 @@ short_description: Wait until the containers of one colour prove that they are t
 description:
   - Asks every service of a colour in rounds, until so many rounds in a row were good.
   - A round is good when each container runs the image that is recorded for it, has not started again since the last round and,
-    where it publishes a port, answers 200 or 204 and names the release (if it can).
+    where it publishes a port, answers as C(health) says (200 or 204, if that is a path) and names the release (if it can).
   - Gives up early where waiting is of no use, such as for a container that keeps ending.
   - A failure shows the history of answers, the container's own health checks and its last log lines.
 options:
@@ -30,7 +30,9 @@ options:
     type: str
     required: true
   services:
-    description: The services of the release, by name.
+    description:
+      - The services of the release, by name.
+      - Their C(health) is a path, or a mapping of C(path), C(host), C(status), C(headers), C(body) and C(timeout).
     type: dict
     required: true
   images:
@@ -70,6 +72,7 @@ EXAMPLES = r"""
     release: v1.1.0
     services:
       backend: {publish: {blue: 18080, green: 18180}, health: /health, release_key: release}
+      shop: {publish: {blue: 18081, green: 18181}, health: {path: /, host: shop.example.org, status: [200, 401], body: Welcome}}
 """
 
 RETURN = r"""
@@ -89,7 +92,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _gate, _probe, _release
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _gate, _health, _release
 from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
 
 
@@ -108,9 +111,9 @@ def one_round(module: AnsibleModule, started: dict[str, str], restarts: dict[str
         if container:
             started[name] = container["started"]
         if not problem and service.get("publish"):
-            url = f"http://{bracketed(params['address'])}:{_release.published_port(service, params['colour'])}{service.get('health', '/')}"
-            status, body = _probe.ask(url)
-            problem = _gate.answer_problem(status, body, service.get("release_key", ""), params["release"])
+            check = _health.health_check(service.get("health"))
+            url = f"http://{bracketed(params['address'])}:{_release.published_port(service, params['colour'])}{check['path']}"
+            _status, problem = _health.ask(url, check, service.get("release_key", ""), params["release"])
             problem = f"{url}: {problem}" if problem else ""
         elif not problem and container and container["health"] == "starting":
             problem = "its own health check has not passed yet"  # without a port, this is all it can show
@@ -147,6 +150,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    mistakes = [
+        problem
+        for name, service in module.params["services"].items()
+        for problem in _health.health_problems(f"services.{name}.health", service.get("health"))
+    ]
+    if mistakes:
+        module.fail_json(msg="\n".join(mistakes))
     gate, began = _gate.Gate(module.params["answers"]), time.monotonic()
     started: dict[str, str] = {}
     restarts: dict[str, int] = {}

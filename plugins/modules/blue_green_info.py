@@ -94,12 +94,17 @@ log:
   returned: always
   type: list
   elements: dict
+processors:
+  description: How many processors this host has.
+  returned: always
+  type: int
 now:
   description: The clock of this host, in seconds since the epoch.
   returned: always
   type: float
 """
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -148,6 +153,7 @@ def main() -> None:
         edge=_edge_state.observe(Path(module.params["edge"])) if module.params["edge"] else {},
         assets=_assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
         log=releases.last(module.params["log_lines"]) if module.params["log_lines"] else [],
+        processors=os.cpu_count() or 0,
         now=time.time(),
     )
 

@@ -155,8 +155,8 @@ class Developer:
         return requests.get(self.url("dev_backend_port", "/api/v1/info"), timeout=10).json()["greeting"]
 
     def sql(self, statement: str) -> str:
-        command = ["docker", "exec", f"{self.app}-postgres", "psql", "-U", "kasaneha", "-d", "kasaneha_db", "-Atqc", statement]
-        return self.run(*command).stdout.strip()
+        script = 'exec psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -Atqc "$1"'
+        return self.run("docker", "exec", f"{self.app}-postgres", "sh", "-c", script, "sh", statement).stdout.strip()
 
     def started(self) -> str:
         """When each container began; another line means that one began again."""

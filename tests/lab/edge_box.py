@@ -12,7 +12,8 @@ import subprocess
 import time
 from typing import Any, NamedTuple
 
-from edge import REAL
+from edge import API as API_SITE
+from edge import MAIN, REAL
 from edge import text as rendered
 from render import render
 
@@ -137,19 +138,14 @@ class Edge:
         self.sh(f"cd /var/lib/kasaneha/edge/live && rm -f * && touch x {' '.join(files)} && rm x")
 
     def text(self, **overrides: Any) -> str:
-        version = self.sh("nginx -V 2>&1")
-        return rendered(
-            version=version, tls={"kasaneha": REAL}, site_api_domain=API, __nginx_brotli={"stat": {"exists": True}},
-            **{"kasaneha_more_locations": MORE, "kasaneha_more_pages": PAGES, **overrides},
-        )  # fmt: skip
+        """The configuration for the nginx that is here: the sites of the inventory, and the API under a name of its own."""
+        known = {"nginx_sites": [*MAIN, API_SITE], "__nginx_brotli": {"stat": {"exists": True}}}
+        return rendered(version=self.sh("nginx -V 2>&1"), tls={"kasaneha": REAL}, **{**known, **overrides})
 
     def configure(self, **overrides: Any) -> Edge:
         """Let nginx read a configuration; it is running with it when this returns. Sites of the inventory, and a few locations more."""
-        sites = (
-            "{{ [site_main | combine({'locations': kasaneha_more_locations + site_api_locations, 'hsts': true,"
-            " 'extra': kasaneha_more_pages}), site_api] }}"
-        )
-        text = self.text(**{"nginx_sites": sites, **overrides})
+        main = {**MAIN[0], "locations": [*MORE, *MAIN[0]["locations"]], "extra": PAGES}
+        text = self.text(**{"nginx_sites": [main, API_SITE], **overrides})
         self.put("/etc/nginx/nginx.conf", text)
         self.sh("nginx -t -q 2>&1")
         self.sh("if [ -s /run/nginx.pid ]; then nginx -s reload; else nginx; fi")

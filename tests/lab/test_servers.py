@@ -18,10 +18,10 @@ NAMES = ["newcomer-a", "newcomer-b"]
 
 
 def play(playbook: str, inventory: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a lab playbook on an inventory; images and registry are there already."""
+    """Run a lab playbook on an inventory; images and registry are there already, and stay for the scenarios beside."""
     return subprocess.run(
         ["ansible-playbook", f"lab/{playbook}.yml", "-i", str(inventory), "--skip-tags", "lab_images", *options],
-        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "LAB_KEEP": "true"},
     )  # fmt: skip
 
 

@@ -8,9 +8,18 @@ from collections.abc import Container, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from inventory import inventory
+from inventory import inventory, said
 from render import render
 
+# The API under a name of its own, beside the site.
+MAIN = said("local")["nginx_sites"]
+API = {
+    "names": ["api.kasaneha.test"],
+    "upstream": "backend",
+    "cors_origins": ["https://kasaneha.test", "https://localhost"],
+    "locations": MAIN[0]["locations"],
+}
+WITH_API: dict[str, Any] = {"nginx_sites": [*MAIN, API]}
 REAL = {"exists": True, "isdir": True}
 TOKEN = re.compile(r"""\s*(?:#[^\n]*|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\$\{\w+\}|[^\s{};"'#]|(?<=\S)#)+))""")
 
@@ -158,3 +167,11 @@ def site(**changes: Any) -> dict[str, Any]:
     """A small site, changed by ``changes``; None takes a key away."""
     base = {"name": "main", "names": ["a.test"], "certificate": "main", "upstream": "frontend"}
     return {key: value for key, value in {**base, **changes}.items() if value is not None}
+
+
+def headers(**overrides: Any) -> dict[str, str]:
+    """Headers of the only site; each of them once."""
+    (server,) = servers(**overrides)
+    names = [words[0] for words in values(server, "add_header")]
+    assert len(names) == len(set(names))
+    return {words[0]: words[1] for words in values(server, "add_header")}

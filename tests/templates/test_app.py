@@ -6,8 +6,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-import subprocess
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +13,7 @@ import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils._containers import described
 from compose import BACKEND, DIGEST, data, data_text, release, release_text, service
 from inventory import SECRETS, inventory
-from render import render
+from render import evaluate, render
 
 
 def everything() -> list[dict[str, Any]]:
@@ -178,7 +176,7 @@ def test_keys_of_a_service_arrive() -> None:
 
 def neutral(text: str, colour: str) -> str:
     """Take out of a Compose file what may differ between colours."""
-    published = [str(entry["publish"][colour]) for entry in inventory()["app_services"].values()]
+    published = [str(entry["publish"][colour]) for entry in evaluate("app", "_app_services", inventory()).values()]
     return re.sub(rf"\b({'|'.join(published)})\b", "PORT", re.sub(rf"\b{colour}\b", "COLOUR", text))
 
 
@@ -288,16 +286,18 @@ def test_no_secret_stands_in_a_compose_file(secrets_as: str) -> None:
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_leak_would_be_noticed(name: str) -> None:
-    text = release_text(app_services={"backend": {**BACKEND, "environment": {"LEAK": f"{{{{ {name} | hash('sha256') }}}}"}}})
+    text = release_text(
+        app_services={"backend": {**BACKEND, "environment": {"LEAK": f"{{{{ app_secrets.{name} | hash('sha256') }}}}"}}}
+    )
     assert leaks(text) == [name]
     assert "CANARY" in leaks(
-        release_text(app_services={"backend": {**BACKEND, "environment": {"LEAK": "{{ app_secrets.database_url }}"}}})
+        release_text(app_services={"backend": {**BACKEND, "environment": {"LEAK": "{{ _app_secrets.postgres_url }}"}}})
     )
 
 
 def test_containers_are_made_anew_when_a_secret_or_a_configuration_changes() -> None:
     label = "kasaneha.deploy.secrets"
-    before, same, after = (service_label(**change) for change in ({}, {}, {"vault_jwt_secret": "another"}))
+    before, same, after = (service_label(**change) for change in ({}, {}, {"app_secrets": {**SECRETS, "jwt_secret": "another"}}))
     assert before[label] == same[label] != after[label]
     one = data()["services"]["postgres"]["labels"]["kasaneha.deploy.config"]
     assert one == hashlib.sha256(b"one").hexdigest()
@@ -313,29 +313,6 @@ def test_each_colour_mounts_its_own_secrets_and_nothing_of_the_other() -> None:
 def service_label(**overrides: Any) -> dict[str, str]:
     """Labels of the backend."""
     return release(**overrides)["services"]["backend-blue"]["labels"]
-
-
-def test_the_wrapper_turns_files_into_variables(tmp_path: Path) -> None:
-    script = tmp_path / "with-secrets"
-    script.write_text(render("app", "with-secrets.sh.j2").replace("/run/secrets", str(tmp_path)))
-    (tmp_path / "key").write_text("a $b 'c' \"d\" *")
-    environment = {"PATH": "/usr/bin:/bin", "DEPLOY_SECRETS": "API_KEY=key OTHER=key"}
-    argv = [
-        "sh",
-        str(script),
-        "sh",
-        "-c",
-        'printf "%s|%s|%s|%s" "$API_KEY" "$OTHER" "${DEPLOY_SECRETS-gone}" "$1"',
-        "sh",
-        "two words",
-    ]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "a $b 'c' \"d\" *|a $b 'c' \"d\" *|gone|two words"
-    missing = subprocess.run(
-        argv, env={**environment, "DEPLOY_SECRETS": "API_KEY=nothing"}, capture_output=True, text=True, check=False
-    )
-    assert missing.returncode != 0
-    assert missing.stdout == ""  # a program without its secret does not start
 
 
 def test_folders_of_secrets_are_closed() -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan
@@ -36,6 +38,14 @@ def test_the_inventory_of_production_is_sound(tmp_path: Any) -> None:
 def test_every_app_host_is_asked(tmp_path: Any) -> None:
     found = configuration(tmp_path, app_addresses=("10.0.0.4", "fd00::4"))
     assert found["probes"][::2] == ["http://10.0.0.4:18080/health", "http://[fd00::4]:18080/health"]
+
+
+def test_the_application_is_asked_by_its_name(tmp_path: Path) -> None:
+    services = copy.deepcopy(inventory("prod")["app_services"])
+    services["backend"]["health"] = {"path": "/health", "host": "{{ site_domain }}", "status": [200, 401]}
+    found = configuration(tmp_path, app_services=services, site_domain="shop.test")
+    assert _backup_plan.config_problems(found) == []
+    assert found["probes"][1] == {"url": "http://127.0.0.1:18180/health", "host": "shop.test", "status": [200, 401]}
 
 
 def test_units() -> None:

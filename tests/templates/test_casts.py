@@ -33,8 +33,13 @@ def typed() -> dict[str, str]:
     """Every option whose type asks for a cast."""
     found = dict(MORE)
     for file in ROLES.glob("*/meta/argument_specs.yml"):
-        for entry in yaml.safe_load(file.read_text())["argument_specs"].values():
-            found |= {name: option["type"] for name, option in entry.get("options", {}).items() if option.get("type") in CASTS}
+        entries = yaml.safe_load(file.read_text())["argument_specs"]
+        for name in set(entries) - set(
+            entries["main"]["options"]
+        ):  # the others are values, judged so that they need no cast (_spec.py)
+            found |= {
+                key: option["type"] for key, option in entries[name].get("options", {}).items() if option.get("type") in CASTS
+            }
     return found
 
 

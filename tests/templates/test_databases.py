@@ -78,7 +78,7 @@ def test_postgres_settings() -> None:
 
 def test_redis_knows_its_password_by_hash_only() -> None:
     text = render("app", "redis.conf.j2", inventory(app_redis_password_secret="jwt_secret"))  # noqa: S106 # a name
-    secret = SECRETS["vault_jwt_secret"]
+    secret = SECRETS["jwt_secret"]
     assert f"user default on #{hashlib.sha256(secret.encode()).hexdigest()} " in text
     assert secret not in text
     assert not re.search("requirepass|nopass|>", text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from compose import data, release_text
 from inventory import inventory
-from render import render
+from render import evaluate, render
 from yaml import safe_load
 
 DEV: dict[str, Any] = {
@@ -35,6 +35,13 @@ def test_names_without_colours() -> None:
     assert "DEPLOY_COLOUR" not in compose["services"]["backend"]["environment"]
 
 
+def test_what_is_edited_here_need_not_say_its_release() -> None:
+    assert not any(
+        service.get("release_key") or service.get("release_label")
+        for service in evaluate("app", "_app_services", inventory(**DEV)).values()
+    )
+
+
 def test_every_port_is_on_loopback() -> None:
     services = {**release()["services"], **data(**DEV)["services"]}
     assert {name: entry["ports"] for name, entry in services.items()} == {
@@ -51,6 +58,8 @@ def test_sources_are_mounted_and_node_modules_are_the_container_s() -> None:
     assert {"type": "bind", "source": "/home/me/back end", "target": "/app"} in backend["volumes"]
     assert {"type": "bind", "source": "/home/me/kasaneha.deploy/frontend", "target": "/app"} in frontend["volumes"]
     assert frontend["volumes"][-1] == "frontend-1:/app/node_modules"
+    # What is mounted below a source becomes a directory of root's in it.
+    assert not [volume for volume in backend["volumes"] if str(volume).partition(":")[2].startswith("/app/")]
     assert backend["user"] == frontend["user"] == "1000:1000"
     assert compose["volumes"] == {"frontend-1": {"name": "kasaneha-frontend-1-dddddddddddd"}}  # of this image
 

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _firewall
 from inventory import inventory
-from render import render
+from render import evaluate, render
 
 RULES = _firewall.normalised(
     [
@@ -85,11 +82,8 @@ def test_bridges_and_trusted_interfaces(template: str) -> None:
     ],
 )
 def test_one_server_opens_the_web_alone(environment: str, groups: tuple[str, ...], names: set[str]) -> None:
-    host = {
-        "groups": {group: ["server"] for group in ("all", *groups)},
-        "hostvars": {"server": {"private_address": "server.example"}},
-    }
-    rules = rules_of(inventory(environment, group_names=groups, **host))
+    members = {group: ["server"] for group in ("all", *groups)}
+    rules = rules_of(inventory(environment, groups, groups=members, hosts={"server": {"private_address": "server.example"}}))
     assert {rule["name"] for rule in _firewall.normalised(rules)} == names
     assert not _firewall.rule_problems(rules, ["eth0"])
 
@@ -99,8 +93,8 @@ ADDRESSES = {"e1": "10.0.0.1", "server": "10.0.0.2", "a2": "10.0.0.3", "d2": "10
 
 
 def test_a_fleet_opens_its_ports_to_its_own_hosts_alone() -> None:
-    hostvars = {host: {"private_address": address, "app_bind_address": address} for host, address in ADDRESSES.items()}
-    rules = _firewall.normalised(rules_of(inventory("prod", group_names=("app", "db"), groups=FLEET, hostvars=hostvars)))
+    hosts = {host: {"private_address": address} for host, address in ADDRESSES.items()}
+    rules = _firewall.normalised(rules_of(inventory("prod", ("app", "db"), groups=FLEET, hosts=hosts)))
     assert {(rule["name"], rule["port"], tuple(rule["from"]), rule["container"]) for rule in rules} == {
         ("backend blue", "18080", ("10.0.0.1",), True),
         ("backend green", "18180", ("10.0.0.1",), True),
@@ -112,7 +106,5 @@ def test_a_fleet_opens_its_ports_to_its_own_hosts_alone() -> None:
 
 def rules_of(variables: dict[str, Any]) -> list[dict[str, Any]]:
     """``firewall_rules`` as the host named ``server`` has them."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "templates").mkdir()
-        (Path(folder) / "templates" / "rules.j2").write_text("{{ firewall_rules | to_json }}")
-        return json.loads(render(folder, "rules.j2", variables))
+    found: list[dict[str, Any]] = evaluate("firewall", "firewall_rules", variables)
+    return found

@@ -4,83 +4,60 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import edge
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_plan import role_problems
 from inventory import SECRETS, inventory
-from render import ROLES, render
+from render import evaluate, render
 
-USERS = {"vault_logging_page_users": {"operator": "$6$x$y"}}
+USERS = {"logging_page_users": {"operator": "$6$x$y"}}
 
 
 def variables(*groups: str, host: str = "server", logging: tuple[str, ...] = ("server",), **changes: Any) -> dict[str, Any]:
     """A host's variables, where the group logging has members."""
-    found = inventory("prod", group_names=groups, **changes)
-    found["groups"] = {
-        **found["groups"],
-        "app": ["server"],
-        "db": ["server"],
-        "cache": ["server"],
-        "logging": list(logging),
-        "all": ["server", "far"],
-    }
-    found["hostvars"] = {
-        "server": {"app_bind_address": "127.0.0.1", "private_address": "10.0.0.1"},
-        "far": {"private_address": "10.0.0.2"},
-    }
-    return {**found, "inventory_hostname": host}
+    members = {**dict.fromkeys(("app", "cache", "db", "edge"), ["server"]), "logging": list(logging), "all": ["server", "far"]}
+    hosts = {"server": {"private_address": "10.0.0.1"}, "far": {"private_address": "10.0.0.2"}}
+    return inventory("prod", groups, groups=members, hosts=hosts, inventory_hostname=host, **changes)
 
 
-def value(name: str, given: dict[str, Any], tmp_path: Path, role: str = "logging") -> Any:
-    """What a variable of the role becomes."""
-    (tmp_path / role / "templates").mkdir(parents=True, exist_ok=True)
-    for folder in ("defaults", "vars"):
-        link = tmp_path / role / folder
-        if not link.exists():
-            link.symlink_to(ROLES / role / folder)
-    (tmp_path / role / "templates/x.j2").write_text("{{ " + name + " | to_json }}")
-    return json.loads(render(tmp_path / role, "x.j2", given))
-
-
-def test_the_inventory_of_production_is_sound(tmp_path: Path) -> None:
+def test_the_inventory_of_production_is_sound() -> None:
     given = variables("app", "db", "edge", "logging", **USERS)
-    settings = value("_logging_settings", given, tmp_path)
+    settings = evaluate("logging", "_logging_settings", given)
     assert role_problems({**settings, "memory_mb": 2000, "disk_mb": 20000}) == []
-    config = value("_logging_config", given, tmp_path)
+    config = evaluate("logging", "_logging_config", given)
     assert [entry["path"] for entry in config["files"]] == ["/var/log/nginx/access.log", "/var/log/nginx/error.log"]
     assert config["secret_dirs"] == ["/etc/kasaneha/secrets"] and not [
         secret for secret in SECRETS.values() if secret in json.dumps(config)
     ]
 
 
-def test_one_host_neither_sends_nor_receives(tmp_path: Path) -> None:
+def test_one_host_neither_sends_nor_receives() -> None:
     given = variables("app", "db", "edge", "logging")
-    wanted = [entry["unit"] for entry in value("_logging_services", given, tmp_path) if entry["wanted"]]
-    assert wanted == ["kasaneha-logs.service"] and value("_logging_packages", given, tmp_path) == []
+    wanted = [entry["unit"] for entry in evaluate("logging", "_logging_services", given) if entry["wanted"]]
+    assert wanted == ["kasaneha-logs.service"] and evaluate("logging", "_logging_packages", given) == []
     given = variables("app", "db", "edge", "logging", **USERS)
-    wanted = [entry["unit"] for entry in value("_logging_services", given, tmp_path) if entry["wanted"]]
+    wanted = [entry["unit"] for entry in evaluate("logging", "_logging_services", given) if entry["wanted"]]
     assert wanted == ["kasaneha-logs.service", "systemd-journal-gatewayd.socket"]
 
 
-def test_with_two_hosts_one_sends_and_one_receives(tmp_path: Path) -> None:
-    hub = value("_logging_services", variables("app", "logging", logging=("server", "far")), tmp_path)
-    far = value("_logging_services", variables("logging", host="far", logging=("server", "far")), tmp_path)
+def test_with_two_hosts_one_sends_and_one_receives() -> None:
+    hub = evaluate("logging", "_logging_services", variables("app", "logging", logging=("server", "far")))
+    far = evaluate("logging", "_logging_services", variables("logging", host="far", logging=("server", "far")))
     assert [entry["unit"] for entry in hub if entry["wanted"]][1:] == [
         "systemd-journal-remote.socket",
         "systemd-journal-remote.service",
         "stunnel@kasaneha-logs.service",
     ]
     assert [entry["unit"] for entry in far if entry["wanted"]][1:] == ["systemd-journal-upload.service"]
-    assert not value("_logging_config", variables("logging", host="far", logging=("server", "far")), tmp_path)["files"]
+    assert not evaluate("logging", "_logging_config", variables("logging", host="far", logging=("server", "far")))["files"]
 
 
 @pytest.mark.parametrize("group", [True, False])
-def test_containers_log_where_somebody_reads(group: bool, tmp_path: Path) -> None:
+def test_containers_log_where_somebody_reads(group: bool) -> None:
     given = variables("app", logging=("server",) if group else ())
-    found = value("_app_logging", given, tmp_path, "app")
+    found = evaluate("app", "_app_logging", given)
     assert found["driver"] == ("local" if group else "journald")
     if not group:
         assert (
@@ -113,6 +90,13 @@ def test_the_way_between_hosts_needs_certificates_of_our_own() -> None:
     assert "\nverifyChain = yes\n" in tunnel and "\nCAfile = /etc/kasaneha-logs/ca.crt\n" in tunnel
 
 
+def test_the_page_is_in_a_directory_of_the_application() -> None:
+    assert evaluate("logging", "logging_page_dir", {"logging_app": "shop"}) == "/usr/local/share/shop-logs"
+    [server] = edge.servers(group_names=("app", "cache", "db", "edge", "logging"), **USERS, app_name="shop")
+    [page] = edge.blocks(server, "location", "^~", "/_logs/")
+    assert edge.values(page, "alias") == [["/usr/local/share/shop-logs/"]]
+
+
 def test_limits() -> None:
     text = render(
         "logging",
@@ -136,7 +120,7 @@ def test_the_page_is_behind_a_login_and_there_only_with_users() -> None:
     def pages(**changes: Any) -> list[Any]:
         return [
             block
-            for server in edge.servers(kasaneha_log_hub="server", **changes)
+            for server in edge.servers(group_names=("app", "cache", "db", "edge", "logging"), **changes)
             for block in edge.blocks(server, "location", "^~", "/_logs/")
         ]
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import yaml
 from inventory import SECRETS, inventory
 from promtool import AMTOOL, PROMTOOL
-from render import ROLES, render
+from render import ROLES, evaluate, render
 
 GROUPS = ("app", "backup", "cache", "db", "edge", "monitoring")
 RECEIVERS = [
@@ -36,15 +35,9 @@ def written(template: str, environment: str = "prod", **changes: Any) -> str:
     return render("monitoring", template, variables)
 
 
-def value(expression: str, tmp_path: Path, **changes: Any) -> Any:
+def value(expression: str, role: str = "monitoring", **changes: Any) -> Any:
     """What a variable of the role is in production."""
-    role = tmp_path / "monitoring"
-    (role / "templates").mkdir(parents=True)
-    changes = {"inventory_hostname": "server", **changes}
-    for folder in ("defaults", "vars", "files"):
-        (role / folder).symlink_to(ROLES / "monitoring" / folder)
-    (role / "templates/x.j2").write_text("{{ " + expression + " | to_json }}")
-    return json.loads(render(role, "x.j2", {**inventory("prod", GROUPS), **changes}))
+    return evaluate(role, expression, inventory("prod", **{"group_names": GROUPS, **changes}))
 
 
 def test_no_secret_outside_its_file() -> None:
@@ -88,7 +81,8 @@ def test_every_part_is_asked_on_loopback(environment: str) -> None:
         job["job_name"]: [target for entry in job["static_configs"] for target in entry["targets"]]
         for job in config["scrape_configs"]
     }
-    assert targets["kasaneha-backend"] == ["127.0.0.1:18080", "127.0.0.1:18180"]
+    base = inventory(environment).get("app_port_base", 18080)
+    assert targets[f"{inventory(environment)['app_name']}-backend"] == [f"127.0.0.1:{base}", f"127.0.0.1:{base + 100}"]
     assert (targets["node"], targets["postgres"]) == (["127.0.0.1:9100"], ["127.0.0.1:9187"])
     assert (targets["redis"], targets["nginx"]) == (["127.0.0.1:9121"], ["127.0.0.1:9113"])
     site = "localhost" if environment == "nowhere" else inventory(environment)["site_domains"][0]
@@ -98,27 +92,74 @@ def test_every_part_is_asked_on_loopback(environment: str) -> None:
     assert prometheus["metrics_path"] == "/monitoring/metrics"
 
 
-def test_nothing_listens_for_everybody(tmp_path: Path) -> None:
+def test_nothing_listens_for_everybody() -> None:
     for name in ("_monitoring_prometheus", "_monitoring_alertmanager", "_monitoring_blackbox"):
-        arguments = value(name, tmp_path / name).split()
+        arguments = value(name).split()
         assert [word for word in arguments if word.startswith("--web.listen-address=127.0.0.1:")], arguments
-    assert "--cluster.listen-address=" in value("_monitoring_alertmanager", tmp_path / "a").split()  # no gossip on every address
-    for row in value("_monitoring_exporter_files", tmp_path / "e"):
+    assert "--cluster.listen-address=" in value("_monitoring_alertmanager").split()  # no gossip on every address
+    for row in value("_monitoring_exporter_files"):
         assert row["arguments"].startswith("--web.listen-address=127.0.0.1:"), row
-    private = value("_monitoring_exporter_files", tmp_path / "p", monitoring_address="10.0.0.4")
+    private = value("_monitoring_exporter_files", monitoring_address="10.0.0.4")
     assert private[0]["arguments"].startswith("--web.listen-address=10.0.0.4:9100 ")
 
 
-def test_the_files_of_rules_follow_what_there_is(tmp_path: Path) -> None:
-    every = {"host", "monitoring", "containers", "postgres", "redis", "edge", "site", "backend", "backup", "logs", "fluentd"}
+def test_the_files_of_rules_follow_what_there_is() -> None:
+    every = {"host", "monitoring", "containers", "postgres", "redis", "edge", "site", "services", "backup", "logs", "fluentd"}
     jobs = [{"name": name, "targets": [{"labels": {"service": "x"}}]} for name in ("postgres", "redis", "nginx", "fluentd")]
-    assert set(value("_monitoring_rule_files", tmp_path / "all", monitoring_rules_logs=True, monitoring_jobs=jobs)) == every
-    assert set(value("_monitoring_rule_files", tmp_path / "prod")) == every - {"logs", "fluentd"}  # nobody collects any there
+    assert set(value("_monitoring_rule_files", monitoring_rules_logs=True, monitoring_jobs=jobs)) == every
+    assert set(value("_monitoring_rule_files")) == every - {"logs", "fluentd"}  # nobody collects any there
     assert {path.stem for path in (ROLES / "monitoring/files/alerts").iterdir()} == every
-    few = value("_monitoring_rule_files", tmp_path / "few", monitoring_jobs=[], monitoring_probes=[], monitoring_rules_backups=False,
+    few = value("_monitoring_rule_files", monitoring_jobs=[], monitoring_probes=[], monitoring_rules_backups=False,
                 monitoring_rules_containers=False)  # fmt: skip
     assert set(few) == {"host", "monitoring"}
-    assert "RedisDown" in value("_monitoring_all_alerts", tmp_path / "names")
+    assert "RedisDown" in value("_monitoring_all_alerts")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([{}], False), ([{"service": "web"}], True), ([{}, {"service": "web", "colour": "blue"}], True), ([], False)],
+)
+def test_alerts_on_services_come_with_a_service_that_has_metrics(labels: list[dict[str, str]], expected: bool) -> None:
+    jobs = [{"name": f"job{number}", "targets": [{"address": "a:1", "labels": each}]} for number, each in enumerate(labels)]
+    for told, wanted in (
+        ({}, expected),
+        ({"monitoring_rules_services": True}, True),
+        ({"monitoring_rules_services": False}, False),
+    ):
+        files = value("_monitoring_rule_files", monitoring_jobs=jobs, **told)
+        assert ("services" in files) == wanted, told
+
+
+def kinds(**changes: Any) -> dict[str, str]:
+    """How paths of a service become kinds of requests: kind -> regular expression."""
+    jobs = yaml.safe_load(written("prometheus.yml.j2", **changes))["scrape_configs"]
+    [rules] = [job["metric_relabel_configs"] for job in jobs if "metric_relabel_configs" in job]
+    return {rule["replacement"]: rule["regex"] for rule in rules if rule["target_label"] == "kind"}
+
+
+def test_nothing_is_a_stream_or_a_probe_unless_the_inventory_says_so() -> None:
+    """An empty expression would match each sample that has no path."""
+    assert kinds() == {"stream": ".*/sessions/.*", "probe": "/health|/metrics"}
+    assert kinds(monitoring_stream_paths="") == {"probe": "/health|/metrics"}
+    text = written("prometheus.yml.j2", monitoring_stream_paths="", monitoring_probe_paths="")
+    assert "target_label: kind" not in text and len(yaml.safe_load(text)["scrape_configs"]) > 5
+
+
+PANEL = {"title": "Mails", "expr": "sum(rate(mails_total{instance}[$__rate_interval]))", "unit": "ops", "description": "Sent"}
+
+
+def test_panels_of_the_operator_are_in_grafana_and_on_the_page() -> None:
+    dashboards = value("_monitoring_dashboards", monitoring_extra_panels=[PANEL])
+    assert dashboards[0]["title"] == "Kasaneha Metrics" and dashboards[0]["panels"][-1]["title"] == "Mails"
+    [group] = yaml.safe_load(written("extra.yml.j2", monitoring_extra_panels=[PANEL]))["groups"]
+    assert [rule["expr"] for rule in group["rules"]] == ["sum(rate(mails_total{}[5m]))"]
+    assert yaml.safe_load(written("extra.yml.j2", monitoring_extra_panels=[])) == {"groups": []}
+
+
+def test_kasaneha_has_the_dashboard_of_the_first_design() -> None:
+    metrics = value("_monitoring_dashboards")[0]
+    assert (metrics["uid"], metrics["title"]) == ("kasaneha-metrics", "Kasaneha Metrics")
+    assert {"API Request Rate", "Database Connections", "Gemini API Usage"} <= {panel["title"] for panel in metrics["panels"]}
 
 
 def test_an_alert_that_is_off_is_not_written() -> None:
@@ -126,8 +167,8 @@ def test_an_alert_that_is_off_is_not_written() -> None:
     assert "alert: RebootRequired" not in written("rules.yml.j2", monitoring_alerts_off=["RebootRequired"])
 
 
-def test_the_login_stands_in_the_environment_alone(tmp_path: Path) -> None:
-    rows = {row["dest"].split("-")[1]: row for row in value("_monitoring_exporter_files", tmp_path)}
+def test_the_login_stands_in_the_environment_alone() -> None:
+    rows = {row["dest"].split("-")[1]: row for row in value("_monitoring_exporter_files")}
     for name in ("postgres", "redis"):
         text = render("monitoring", "default.j2", {"item": rows[name]})
         arguments, rest = text.split("\n", 2)[2].split("\n", 1)
@@ -145,7 +186,7 @@ def test_redis_lets_the_exporter_ask_and_nothing_else() -> None:
 def test_the_page_is_behind_a_password_or_nowhere() -> None:
     hashed = {"operator": "$6$x$" + "y" * 86}
     shown = render(
-        "nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, vault_monitoring_users=hashed), "__nginx_tls": {"results": []}}
+        "nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, monitoring_page_users=hashed), "__nginx_tls": {"results": []}}
     )
     assert "location ^~ /monitoring/ {" in shown and "auth_basic_user_file /etc/nginx/monitoring.htpasswd;" in shown
     assert "proxy_pass http://127.0.0.1:9090;" in shown
@@ -165,27 +206,19 @@ SPREAD = {
 }
 
 
-def spread(host: str, expression: str, tmp_path: Path, **more: Any) -> Any:
+def spread(host: str, expression: str, role: str = "monitoring", **more: Any) -> Any:
     """What a variable is on one host of five."""
     mine = [group for group, hosts in SPREAD.items() if host in hosts and group != "all"]
-    hostvars = {name: {"private_address": at, "monitoring_address": at, "app_bind_address": at} for name, at in HOSTS.items()}
-    changes = {
-        "groups": SPREAD,
-        "hostvars": hostvars,
-        "private_address": HOSTS[host],
-        "inventory_hostname": host,
-        "group_names": mine,
-        **more,
-    }
-    return value(expression, tmp_path / host, **changes)
+    hosts = {name: {"private_address": address} for name, address in HOSTS.items()}
+    return value(expression, role, **{"groups": SPREAD, "hosts": hosts, "inventory_hostname": host, "group_names": mine, **more})
 
 
-def test_every_host_is_watched_and_lets_the_monitoring_host_in_alone(tmp_path: Path) -> None:
-    jobs = {job["name"]: [target["address"] for target in job["targets"]] for job in spread("m1", "monitoring_jobs", tmp_path)}
+def test_every_host_is_watched_and_lets_the_monitoring_host_in_alone() -> None:
+    jobs = {job["name"]: [target["address"] for target in job["targets"]] for job in spread("m1", "monitoring_jobs")}
     assert jobs["node"] == [f"{HOSTS[host]}:9100" for host in ("e1", "a1", "a2", "d1", "m1")]
     assert (jobs["postgres"], jobs["redis"], jobs["nginx"]) == (["10.0.0.4:9187"], ["10.0.0.4:9121"], ["10.0.0.1:9113"])
     assert jobs["kasaneha-backend"] == ["10.0.0.2:18080", "10.0.0.3:18080", "10.0.0.2:18180", "10.0.0.3:18180"]
-    opened = {host: {rule["port"]: rule["from"] for rule in spread(host, "firewall_rules", tmp_path / "rules")} for host in HOSTS}
+    opened = {host: {rule["port"]: rule["from"] for rule in spread(host, "firewall_rules", "firewall")} for host in HOSTS}
     monitor, edge = [HOSTS["m1"]], [HOSTS["e1"]]
     assert opened["d1"] == {
         5432: ["10.0.0.2", "10.0.0.3"],
@@ -199,15 +232,15 @@ def test_every_host_is_watched_and_lets_the_monitoring_host_in_alone(tmp_path: P
     assert opened["m1"] == {9090: edge, 3000: []}  # nobody asks for Grafana where there is none
 
 
-def test_fluentd_is_watched_where_it_runs(tmp_path: Path) -> None:
-    tier = {"logging_backend": "elasticsearch", "kasaneha_log_hub": "a2", "firewall_ssh": []}
+def test_fluentd_is_watched_where_it_runs() -> None:
+    tier = {"logging_backend": "elasticsearch"}
     both = {**tier, "groups": {**SPREAD, "logging": ["a2", "m1"]}}
     for host in ("m1", "a2"):
-        jobs = {job["name"]: job["targets"] for job in spread(host, "monitoring_jobs", tmp_path / "jobs", **both)}
+        jobs = {job["name"]: job["targets"] for job in spread(host, "monitoring_jobs", **both)}
         assert jobs["fluentd"] == [{"address": "10.0.0.3:24231", "labels": {"instance": "a2"}}]
-    [rule] = [rule for rule in spread("a2", "firewall_rules", tmp_path / "rules", **both) if rule["port"] == 24231]
+    [rule] = [rule for rule in spread("a2", "firewall_rules", "firewall", **both) if rule["port"] == 24231]
     assert rule["from"] == [HOSTS["m1"]] and rule["container"]
-    assert "fluentd" not in [job["name"] for job in spread("m1", "monitoring_jobs", tmp_path / "none")]
+    assert "fluentd" not in [job["name"] for job in spread("m1", "monitoring_jobs")]
 
 
 def test_grafana_is_confined_and_knows_no_secret() -> None:
@@ -233,7 +266,7 @@ def test_prometheus_can_read_the_panels(tmp_path: Path) -> None:
             [str(PROMTOOL), "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, check=False
         ).returncode
 
-    panels = [panel for dashboard in value("_monitoring_dashboards", tmp_path) for panel in dashboard["panels"]]
+    panels = [panel for dashboard in value("_monitoring_dashboards") for panel in dashboard["panels"]]
     expressions = [panel["targets"][0]["expr"] for panel in panels]
     assert len(expressions) > 20 and check(expressions) == 0
     assert check([*expressions, "rate(x)"]) != 0  # the negative control

@@ -8,12 +8,27 @@ import re
 from typing import Any
 
 import pytest
-from edge import REAL, Directive, blocks, choose, http, log_format, parse, rewrites, servers, site, text, value, values, walk
+from edge import (
+    WITH_API,
+    Directive,
+    blocks,
+    choose,
+    headers,
+    http,
+    log_format,
+    parse,
+    rewrites,
+    servers,
+    site,
+    text,
+    value,
+    values,
+    walk,
+)
+from inventory import inventory
 
 COLOURS = ["blue", "green"]
-LIVE = "/var/lib/kasaneha/edge/live"
-EVERYTHING = {"site_api_domain": "api.kasaneha.test"}
-ALL: list[dict[str, Any]] = [{}, EVERYTHING, {"environment": "prod"}, {"environment": "staging"}]
+ALL: list[dict[str, Any]] = [{}, WITH_API, {"environment": "prod"}, {"environment": "staging"}]
 
 
 def test_the_parser_is_strict() -> None:
@@ -62,17 +77,18 @@ def test_an_app_host_that_is_absent_is_in_no_upstream() -> None:
 
 @pytest.mark.parametrize("overrides", ALL)
 def test_the_colour_is_one_file_behind_one_link(overrides: dict[str, Any]) -> None:
+    live = f"/var/lib/{inventory(**overrides)['app_name']}/edge/live"
     for server in servers(**overrides):
         assert [words for words in rewrites(server) if not words[1].startswith("($cors_")] == [
             ["set", "$colour", ""],
             # Who was found is not looked for again.
             *(
                 ["if", "(-f", f"{prefix}{colour})", ["set", "$colour", colour], ["break"]]
-                for prefix in (f"{LIVE}/open-", "${unopened}")
+                for prefix in (f"{live}/open-", "${unopened}")
                 for colour in ("blue", "green", "blue")
             ),
         ]
-    assert [choose(http(**overrides), "$unopened", exempt) for exempt in "01"] == ["/dev/null/", f"{LIVE}/"]
+    assert [choose(http(**overrides), "$unopened", exempt) for exempt in "01"] == ["/dev/null/", f"{live}/"]
 
 
 @pytest.mark.parametrize("overrides", ALL)
@@ -119,7 +135,7 @@ def test_the_other_colour_is_reached_with_several_hosts() -> None:
 
 
 def test_unavailable_is_always_503() -> None:
-    for server in servers(**EVERYTHING):  # without =503 the client gets 502 or 504, and no Retry-After
+    for server in servers(**WITH_API):  # without =503 the client gets 502 or 504, and no Retry-After
         assert values(server, "error_page")[0] == ["502", "503", "504", "=503", "/_unavailable.html"]
 
 
@@ -129,7 +145,7 @@ def test_unavailable_is_always_503() -> None:
 def test_requests_for_no_name_of_ours_are_refused() -> None:
     defaults = [
         server
-        for server in blocks(http(**EVERYTHING), "server")
+        for server in blocks(http(**WITH_API), "server")
         if any("default_server" in words for words in values(server, "listen"))
     ]
     listens = [values(server, "listen") for server in defaults]
@@ -161,7 +177,7 @@ def test_names_and_redirects() -> None:
 
 def test_the_api_has_a_name_of_its_own_if_it_is_set() -> None:
     assert [values(server, "server_name") for server in servers()] == [[["kasaneha.test", "localhost"]]]
-    main, api = servers(**EVERYTHING)
+    main, api = servers(**WITH_API)
     assert values(api, "server_name") == [["api.kasaneha.test"]]
     assert values(blocks(api, "location", "/")[0], "proxy_pass") == [["http://backend_$colour"]]
     assert values(blocks(main, "location", "/")[0], "proxy_pass") == [["http://frontend_$colour"]]
@@ -229,14 +245,6 @@ def test_headers_stand_in_servers_only(overrides: dict[str, Any]) -> None:
         assert not (directive.words[0] in ("proxy_set_header", "proxy_hide_header") and path)
 
 
-def headers(**overrides: Any) -> dict[str, str]:
-    """Headers of the only site; each of them once."""
-    (server,) = servers(**overrides)
-    names = [words[0] for words in values(server, "add_header")]
-    assert len(names) == len(set(names))
-    return {words[0]: words[1] for words in values(server, "add_header")}
-
-
 def test_security_headers() -> None:
     expected = {
         "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Retry-After": "$retry_after", "X-Colour": "$colour",
@@ -253,29 +261,6 @@ def test_a_header_of_ours_replaces_that_of_the_application() -> None:
     assert hidden - ours == {"X-Powered-By"}
 
 
-@pytest.mark.parametrize(
-    ("hsts", "stat", "sent"),
-    [
-        (True, REAL, True),
-        (True, {"exists": True, "lnk_target": "../live/main"}, True),
-        # A browser would refuse the site until the time is over.
-        (True, {"exists": False}, False),
-        (True, {"exists": True, "lnk_target": "placeholder-0a1b2c3d"}, False),
-        (False, REAL, False),
-        (None, REAL, False),
-    ],
-)
-def test_hsts_only_where_it_is_asked_for_and_the_certificate_is_real(hsts: bool | None, stat: dict[str, Any], sent: bool) -> None:
-    found = headers(nginx_sites=[site(hsts=hsts)], nginx_hsts_seconds=63072000, tls={"main": stat})
-    assert found.get("Strict-Transport-Security") == ("max-age=63072000" if sent else None)
-
-
-def test_hsts_is_each_certificates_own() -> None:
-    sites = [site(hsts=True), site(name="other", names=["b.test"], certificate="other", hsts=True)]
-    sent = ["Strict-Transport-Security" in str(server) for server in servers(nginx_sites=sites, tls={"other": {"exists": False}})]
-    assert sent == [True, False]
-
-
 def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
     assert headers()["Cache-Control"] == "$caching"
     own = {"$upstream_http_cache_control": "own", "$sent_http_content_type": "text/html"}
@@ -288,7 +273,7 @@ def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
         location = "/_astro/" if uri.startswith("/_astro/") else "/"  # the longest prefix, as nginx chooses
         hashed = {words[0]: words[1] for words in values(blocks(servers()[0], "location", location)[0], "set")}
         assert value(http(), "$caching", {**own, "$hashed": "", **hashed, "$status": status}) == expected
-    without = http(nginx_sites=[site()])
+    without = http(nginx_sites=[site()], nginx_asset_paths={})
     for status, expected in {"200": "own", "304": "own", "404": "no-store"}.items():
         assert value(without, "$caching", {**own, "$status": status}) == expected
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _wiring
+from inventory import inventory
+from render import ROLES, evaluate
 from role import NAMES, arguments, engine, options, role_tasks, template
 
 # What Ansible itself takes for absent is no value of a parameter: these say what a file or a program gets.
@@ -69,3 +75,74 @@ def test_a_directory_that_is_lost_at_a_reboot_is_made_before_it_is_used(role: st
 def test_such_a_directory_is_seen() -> None:
     """The negative control."""
     assert [path for _file, path, directory in made("monitoring") if not directory]
+
+
+# --- what a preflight says of them ------------------------------------------------------------------------
+
+# Role -> what it judges without a look at the host.
+JUDGED = {
+    "app": """_app_services | kasaneha.deploy.service_problems(colours=app_colours, migrations=app_migrations, release=app_release)
+              + lookup('kasaneha.deploy.secret_problems', 'app_secrets', strict=app_strict_secrets | bool, one_line=_app_data_secrets,
+                       needed=_app_services | kasaneha.deploy.service_secrets | difference(_app_derived_secrets) + _app_data_secrets)""",
+    "nginx": "_nginx_sites | kasaneha.deploy.site_problems(upstreams=nginx_upstreams, colours=nginx_colours, limits=nginx_limits)",
+    "certbot": """certbot_certificates | kasaneha.deploy.certificate_problems(enabled=true, email=certbot_email, directory=_certbot_authority,
+                  eab_kid=certbot_eab_kid, eab_hmac_key=certbot_eab_hmac_key)""",
+    "firewall": "_firewall_all_rules | kasaneha.deploy.firewall_rule_problems(interfaces=['eth0'])",
+    "backup": "_backup_config | kasaneha.deploy.backup_problems",
+    "monitoring": "_monitoring_settings | kasaneha.deploy.monitoring_problems(known=_monitoring_all_alerts, free=10**12)",
+    "logging": "_logging_settings | combine({'memory_mb': 8000, 'disk_mb': 20000}) | kasaneha.deploy.logging_problems",
+}
+NEEDS = {"nginx": "edge", "certbot": "edge", "backup": "backup", "monitoring": "monitoring", "logging": "logging"}
+
+
+def problems(environment: str, groups: Sequence[str], **changes: Any) -> dict[str, list[str]]:
+    """Role -> what it refuses of an inventory with one host."""
+    given = inventory(
+        environment, groups, groups={group: ["server"] for group in ("all", *groups)}, hosts={"server": {}}, **changes
+    )
+    found = {role: evaluate(role, judged, given) for role, judged in JUDGED.items() if NEEDS.get(role, "app") in groups}
+    return {role: sentences for role, sentences in found.items() if sentences}
+
+
+def test_every_role_is_asked() -> None:
+    assert set(JUDGED) == set(NAMES) - {"docker"}  # it looks at the host alone
+
+
+@pytest.mark.parametrize("environment", ["prod", "staging", "local"])
+def test_a_shipped_inventory_is_refused_by_no_role(environment: str) -> None:
+    assert problems(environment, _wiring.GROUPS) == {}
+
+
+def test_that_of_a_developer_is_refused_by_no_role() -> None:
+    assert (
+        problems("dev", ("app", "db", "cache"), inventory_dir="/home/me/deploy/inventories/dev", dev_user="1", dev_group="1")
+        == {}
+    )
+
+
+def test_each_judgement_is_asked() -> None:
+    """The negative control."""
+    wrong: dict[str, Any] = {
+        "app_services": {"web": {"prot": 80}}, "nginx_sites": [{"nmaes": ["a.test"]}], "certbot_email": "nobody", "backup_level": 77,
+        "certbot_certificates": [{"name": "a", "names": ["a_b"]}], "firewall_extra_rules": [{"name": "x"}],
+        "monitoring_slo_objective": 7, "logging_keep_days": 0,
+    }  # fmt: skip
+    assert set(problems("prod", _wiring.GROUPS, **wrong)) == set(JUDGED)
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """The descriptions of whole applications in the documentation."""
+    text = (ROLES.parent / "docs/inventory.md").read_text()
+    found = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
+    return {said["app_name"]: said for said in found if "nginx_sites" in said and "app_services" in said}
+
+
+@pytest.mark.parametrize("name", examples())
+def test_an_example_of_the_documentation_is_refused_by_no_role(name: str, tmp_path: Path) -> None:
+    (tmp_path / "group_vars/all").mkdir(parents=True)
+    (tmp_path / "group_vars/all/app.yml").write_text(yaml.safe_dump(examples()[name]))
+    assert problems(str(tmp_path), _wiring.needed_groups(examples()[name])) == {}
+
+
+def test_there_are_such_examples() -> None:
+    assert len(examples()) >= 2

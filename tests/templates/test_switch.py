@@ -15,7 +15,22 @@ from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state, _traffic
-from edge import Directive, blocks, choose, http, located, log_format, parse, run_rewrites, servers, site, value, values, walk
+from edge import (
+    WITH_API,
+    Directive,
+    blocks,
+    choose,
+    http,
+    located,
+    log_format,
+    parse,
+    run_rewrites,
+    servers,
+    site,
+    value,
+    values,
+    walk,
+)
 from inventory import inventory
 from render import render
 
@@ -67,7 +82,7 @@ class Switching:
 @pytest.mark.parametrize("questions", range(5))
 def test_a_request_during_a_switch_gets_one_of_both_colours(before: str, after: str, questions: int) -> None:
     block = http()
-    for server in servers(site_api_domain="api.kasaneha.test"):
+    for server in servers(**WITH_API):
         variables = {"$maintenance_exempt": "0"}
         live = Switching(before, after, questions)
         assert run_rewrites(server, live, variables, block) == ""
@@ -184,11 +199,11 @@ def test_the_watch_reads_what_the_edge_writes() -> None:
 
 
 def test_every_request_is_logged_and_soon() -> None:
-    block = http(site_api_domain="api.kasaneha.test")
+    block = http(**WITH_API)
     assert values(block, "access_log") == [
         ["/var/log/nginx/access.log", "main", "buffer=64k", "flush=1s"]
     ]  # the watch looks each second
-    found = servers(site_api_domain="api.kasaneha.test")
+    found = servers(**WITH_API)
     assert len(found) == 2
     for server in found:
         logs = [directive.words[1:] for _, directive in walk(server) if directive.words[0] == "access_log"]
@@ -204,7 +219,7 @@ def test_the_page_is_there_whatever_is_served() -> None:
         for line in render("nginx", "tmpfiles.conf.j2", inventory()).splitlines()
         if line.endswith("/pages 0755 root root")
     }
-    for server in servers(site_api_domain="api.kasaneha.test"):
+    for server in servers(**WITH_API):
         (page,) = blocks(server, "location", "=", "/_unavailable.html")
         assert [directive.words for directive in page] == [["internal"], ["alias", f"{folder}/unavailable.html"]]
 

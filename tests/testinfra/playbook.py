@@ -24,12 +24,17 @@ def play(playbook: str, *options: str, **variables: Any) -> subprocess.Completed
     )  # fmt: skip
 
 
-def services() -> dict[str, Any]:
-    """`app_services` as the inventory has it, templates and all, to be changed and given back as a variable."""
+def said(name: str) -> Any:
+    """A variable as the inventory has it, templates and all, to be changed and given back."""
     done = subprocess.run(
         ["ansible-inventory", "-i", str(INVENTORY), "--list"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return next(host["app_services"] for host in json.loads(done.stdout)["_meta"]["hostvars"].values() if "app_services" in host)
+    return next(host[name] for host in json.loads(done.stdout)["_meta"]["hostvars"].values() if name in host)
+
+
+def with_secrets(**secrets: str) -> str:
+    """`app_secrets` as the inventory has it, but for these."""
+    return "{{ lab_app_secrets | combine(" + json.dumps(secrets) + ") }}"
 
 
 class Running:

@@ -44,10 +44,10 @@ def test_a_dead_host_holds_back_its_own_alerts_alone(root):
 
     consequences = [
         {"alertname": "SiteDown", "symptom": "yes", "instance": "https://kasaneha.test/"},
-        {"alertname": "LatencyHigh", "symptom": "yes"},
+        {"alertname": "ServiceSlow", "symptom": "yes", "job": "kasaneha-backend", "service": "backend"},
     ]
     consequences += [{"alertname": "SystemdUnitFailed", "symptom": "yes", "instance": host} for host in ("ready", "watched")]
-    usual = {("LatencyHigh", "")}  # SiteDown explains it
+    usual = {("ServiceSlow", "")}  # SiteDown explains it
     try:
         assert held() == usual
         assert held({"alertname": "HostDown", "instance": "watched"}) == usual | {("SystemdUnitFailed", "watched")}

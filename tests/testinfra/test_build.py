@@ -44,7 +44,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def deploy(source: Path, *options: str, **variables: Any):
-    return play("playbooks/deploy.yml", *options, **{**QUICK, "kasaneha_source": str(source), **variables})
+    return play("playbooks/deploy.yml", *options, **{**QUICK, "sources": str(source), **variables})
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -172,7 +172,7 @@ def test_a_changed_source_is_a_release_that_costs_no_request(root, source, brows
 
 def test_a_dockerfile_that_is_not_there_is_said_before_anything(root, source):
     before = state(root)
-    done = deploy(source, app_release="v9", kasaneha_source=str(source / "nowhere"))
+    done = deploy(source, app_release="v9", sources=str(source / "nowhere"))
     said = " ".join(done.stdout.split())
     assert done.returncode != 0 and "2 problem(s) to solve first; nothing was changed" in said
     assert f"app_services.backend.build.context: there is no folder {source}/nowhere/backend on localhost" in said
@@ -213,14 +213,14 @@ def elsewhere(root) -> dict[str, Any]:
             f"mkdir -p /srv/{service} && cat > /srv/{service}/Dockerfile.prod",
             f"FROM {built} AS before\n{recipe}".encode(),
         )
-    services = yaml.safe_load((INVENTORY / "group_vars/all/kasaneha.yml").read_text())["app_services"]
-    services["frontend"]["build"]["target"] = "web"
+    overrides = yaml.safe_load((INVENTORY / "group_vars/all/source.yml").read_text())["app_service_overrides"]
+    overrides["frontend"]["build"]["target"] = "web"
     secrets = {"ca": {"file": "/etc/ssl/certs/ca-certificates.crt"}, "token": "jwt_secret"}
     return {
-        "kasaneha_source": "/srv",
+        "sources": "/srv",
         "app_build_host": BUILDER,
         "app_release": "elsewhere-1",
-        "app_services": services,
+        "app_service_overrides": overrides,
         "app_build_secrets": secrets,
     }
 

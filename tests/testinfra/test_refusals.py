@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .playbook import play
+from .playbook import play, with_secrets
 
 # A second application on the same server, so that nothing is installed of it yet.
 OTHER = {
@@ -20,7 +20,7 @@ OTHER = {
     "app_redis_enabled": False,
     "app_postgres_ca_host": "",
     "app_migrations": {},
-    "nginx_sites": [],
+    "nginx_sites": [{"name": "other", "names": ["other.test"], "certificate": "other", "upstream": "web"}],
 }
 
 
@@ -35,8 +35,7 @@ CASES = {
         {
             **OTHER,
             "app_redis_enabled": True,
-            "vault_jwt_secret": "your_jwt_secret_here",
-            "vault_gemini_api_key": "",
+            "app_secrets": with_secrets(jwt_secret="your_jwt_secret_here", gemini_api_key=""),
             "docker_min_memory_mb": 10_000_000,
             "docker_min_disk_mb": 1_000_000_000,
             "_docker_os": "Plan9 4",
@@ -44,12 +43,13 @@ CASES = {
             "app_redis_bind_address": "10.0.0.5",
             "app_release": "",
             "app_services": {
-                "web": service(imgae="x", secrets={"ONE": "jwt_secret", "TWO": "gemini_api_key"}),
+                "web": service(imgae="x", memory="512", secrets={"ONE": "jwt_secret", "TWO": "gemini_api_key"}),
                 "ssh": service(publish={"blue": 22, "green": 19003}),
                 "one": service(publish={"blue": 19004, "green": 19004}),
                 "two": service(publish={"blue": 18080, "green": 18180}),  # of the application that runs here
             },
-            "nginx_sites": [{"name": "x", "names": ["x.test"], "certificate": "x", "upstream": "nobody"}],
+            "nginx_sites": [{"name": "x", "names": ["X.test"], "certificate": "x", "upstream": "wbe"}],
+            "app_relase": "v1",
         },
         [
             ["app_secrets.jwt_secret: is a placeholder", "vault"],
@@ -61,11 +61,14 @@ CASES = {
             ["app_bind_address: '0.0.0.0' is not a loopback or private address"],
             ["app_redis_bind_address", "app_redis_password_secret"],
             ["app_release: is not set"],
-            ["app_services.web.imgae: is not a key"],
+            ["app_services.web.imgae: is not a key of a service", "Did you mean image?"],
+            ["app_services.web.memory: '512' is no amount of memory", "512m"],
+            ["app_relase: is no variable of this collection", "Did you mean app_release?"],
+            ["'X.test' has capitals", "Write x.test"],
             ["app_services.ssh.publish.blue: port 22 is taken by sshd"],
             ["all want port 19004"],
             ["app_services.two.publish.", "is taken by the container kasaneha-backend-"],
-            ["'nobody' is not one of nginx_upstreams"],
+            ["'wbe' is not one of nginx_upstreams", "Did you mean web?"],
         ],
     ),
     "types and an undefined variable": (
@@ -125,14 +128,15 @@ def test_an_image_that_does_not_exist_changes_nothing(root):
 
 
 def test_the_record_wins_over_the_inventory_and_secrets_are_in_no_output(secrets):
-    changed = {"vault_jwt_secret": "another-secret-of-forty-characters-length", "app_release": "v9.9.9"}
+    secret = "another-secret-of-forty-characters-length"
+    changed = {"app_secrets": with_secrets(jwt_secret=secret), "app_release": "v9.9.9"}
     done = play("site.yml", "--check", "--diff", "-vvv", **changed)
     assert done.returncode == 0 and re.search(r"changed=[1-9]", done.stdout)
     said = " ".join(done.stdout.split())
     assert "v1.0.0 stays" in said and "v1.0.0 is started anew as green" in said
     # What the caller typed on the command line is shown back by -vvv; everything else is ours to hide.
     text = done.stdout.replace(json.dumps(changed), "") + done.stderr
-    for name, value in {**secrets, "changed": changed["vault_jwt_secret"]}.items():
+    for name, value in {**secrets, "changed": secret}.items():
         assert value not in text, f"{name} is shown"
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from .playbook import play, services
+from .playbook import play, said, with_secrets
 from .releases import QUICK, deploy, settled, unharmed, words
 
 LONG = pytest.mark.long
@@ -65,7 +65,8 @@ def test_a_bad_release_undoes_itself(fault, users, root, serving, record):
     with unharmed(users, but=lambda failure: fault == "crash" and (failure["method"] == "POST" or failure["kind"] == "sse")):
         done = play(
             "playbooks/deploy.yml", app_release=f"v2.0.0-{fault}",
-            **{**QUICK, "app_start_timeout": 5 if fault != "crash" else 15, **options, "vault_jwt_secret": f"changed-{time.time()}-0123456789",
+            **{**QUICK, "app_start_timeout": 5 if fault != "crash" else 15, **options,
+               "app_secrets": with_secrets(jwt_secret=f"changed-{time.time()}-0123456789"),
                "app_migrations": {"service": "backend", "command": ["./main", "migrate", "up"], "timeout": options.get("migration_timeout", 60)}},
         )  # fmt: skip
         assert done.returncode != 0
@@ -145,7 +146,7 @@ def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, recor
             subprocess.run(["docker", "tag", "kasaneha-lab/redis:7", image], check=True)
             subprocess.run(["docker", "push", "--quiet", image], check=True, capture_output=True)
     if case == "wrong port":
-        options = {**options, "app_services": services()}
+        options = {**options, "app_services": said("app_services")}
         options["app_services"]["backend"]["port"] = 8081
     before = record()
     done = play("playbooks/deploy.yml", **{**QUICK, **options})

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .playbook import ROOT, play, services
+from .playbook import ROOT, play, said, with_secrets
 
 PASSWORD = "another-password-with-$pecial/chars-%41-@:"  # what a URL, a shell and Compose each would mangle
 
@@ -101,9 +101,9 @@ def restored(browse) -> Iterator[None]:
 @pytest.mark.usefixtures("restored")
 def test_an_image_that_reads_secrets_from_files_and_another_database_password(browse, root):
     """Both in one run: each is a change of secrets, and together they cost one run less."""
-    others = services()
+    others = said("app_services")
     others["backend"].update(image="registry.lab:5000/kasaneha/backend:v1.0.0-file", secrets_as="file")
-    done = play("site.yml", app_services=others, vault_postgres_password=PASSWORD)
+    done = play("site.yml", app_services=others, app_secrets=with_secrets(postgres_password=PASSWORD))
     assert done.returncode == 0, done.stdout[-3000:]
     info = json.loads(browse("/api/v1/info")[2])
     assert info["database"] == "ok" and info["database_tls"] is True

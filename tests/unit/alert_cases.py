@@ -31,14 +31,27 @@ def container(metric: str, value: Any, **others: Any) -> dict[str, Any]:
 
 
 def errors(share: float, rate: float = 60.0) -> dict[str, Any]:
-    """A backend with traffic, of which a share fails in the bad minutes."""
+    """A service with traffic, of which a share fails in the bad minutes, beside one with so much more that the sum of both hides it."""
     labels = 'service="backend",path="/api",job="shop-backend",instance="a"'
     return {
         f'http_requests_total{{status="200",{labels}}}': [("rate", rate), ("rate", rate * (1 - share))],
         f'http_requests_total{{status="500",{labels}}}': [("rate", 0), ("rate", rate * share)],
+        'http_requests_total{status="200",service="mailer",path="/send",job="shop-mailer",instance="a"}': ("rate", 100 * rate),
     }
 
 
+def durations(service: str, rate: float, quick: Any) -> dict[str, Any]:
+    """A service with traffic, of which so much is answered within a second and the rest within five."""
+    metric, labels = "http_request_duration_seconds", f'service="{service}",path="/api",job="shop-{service}",instance="a"'
+    return {
+        f'{metric}_bucket{{le="1.0",{labels}}}': quick,
+        f'{metric}_bucket{{le="5.0",{labels}}}': ("rate", rate),
+        f'{metric}_bucket{{le="+Inf",{labels}}}': ("rate", rate),
+        f"{metric}_count{{{labels}}}": ("rate", rate),
+    }
+
+
+BACKEND = {"job": "shop-backend", "service": "backend"}
 SHOP = {"instance": "a", "job": "node", "container": "shop-redis", "service": "redis"}
 APP = {"instance": "a", "job": "node", "app": "shop"}
 BACKUP = '{instance="a",job="node",app="shop"}'
@@ -150,36 +163,36 @@ CASES: dict[str, dict[str, Any]] = {
         "minutes": 60,
         "fires": [{"job": "site", "instance": "https://shop.test/"}],
     },
-    # --- backend: only the colour that serves must answer
-    "BackendDown": {
+    # --- services: only the colour that serves must answer; a target without a colour always must
+    "ServiceDown": {
         "series": {
             'up{job="shop-backend",service="backend",instance="a",colour="blue"}': [1, 0],
             'up{job="shop-backend",service="backend",instance="a",colour="green"}': 0,
+            'up{job="shop-mailer",service="mailer",instance="a",colour="blue"}': 1,
+            'up{job="worker",service="worker",instance="b"}': [1, 0],
             'kasaneha_release_info{instance="a",job="node",colour="blue",release="v1"}': 1,
         },
         "minutes": 3,
-        "fires": [{"instance": "a", "job": "shop-backend", "service": "backend", "colour": "blue"}],
+        "fires": [{**A, **BACKEND, "colour": "blue"}, {"instance": "b", "job": "worker", "service": "worker"}],
     },
-    "BackendAbsent": {
+    "ServiceAbsent": {
         "series": {
             'up{job="shop-backend",service="backend",instance="a",colour="blue"}': [1, None],
+            'up{job="shop-backend",service="backend",instance="a",colour="green"}': 0,
+            'up{job="shop-mailer",service="mailer",instance="a",colour="blue"}': 1,
+            'up{job="worker",service="worker",instance="b"}': 1,
             'kasaneha_release_info{instance="a",job="node",colour="blue",release="v1"}': 1,
         },
         "minutes": 20,
-        "fires": [{}],
+        "fires": [BACKEND],
     },
-    "LatencyHigh": {
-        "series": {
-            'http_request_duration_seconds_bucket{service="backend",path="/api",le="1.0"}': [("rate", 60), ("rate", 30)],
-            'http_request_duration_seconds_bucket{service="backend",path="/api",le="5.0"}': ("rate", 60),
-            'http_request_duration_seconds_bucket{service="backend",path="/api",le="+Inf"}': ("rate", 60),
-            'http_request_duration_seconds_count{service="backend",path="/api"}': ("rate", 60),
-        },
+    "ServiceSlow": {
+        "series": {**durations("backend", 60, [("rate", 60), ("rate", 30)]), **durations("mailer", 6000, ("rate", 6000))},
         "minutes": 30,
-        "fires": [{}],
+        "fires": [BACKEND],
     },
-    "ErrorBudgetFastBurn": {"series": errors(0.5), "minutes": 30, "fires": [{}]},
-    "ErrorBudgetSlowBurn": {"series": errors(0.03), "minutes": 480, "step": 15, "fires": [{}]},
+    "ErrorBudgetFastBurn": {"series": errors(0.5), "minutes": 30, "fires": [BACKEND]},
+    "ErrorBudgetSlowBurn": {"series": errors(0.03), "minutes": 480, "step": 15, "fires": [BACKEND]},
     # --- backups
     "BackupStale": {"series": {f"kasaneha_backup_last_success_timestamp_seconds{BACKUP}": ["now", 36000]}, "minutes": 2600, "step": 5, "fires": [APP]},
     "BackupAbsent": {"series": {f"kasaneha_backup_last_success_timestamp_seconds{BACKUP}": ["now", None]}, "minutes": 60, "fires": [{}]},
@@ -228,7 +241,11 @@ CASES: dict[str, dict[str, Any]] = {
     },
     # --- monitoring itself
     "Watchdog": {"series": {}, "minutes": 0, "fires": []},  # always: test_an_idle_site_is_silent
-    "TargetDown": {"series": {'up{job="redis",instance="a"}': [1, 0]}, "minutes": 10, "fires": [{**A, "job": "redis"}]},
+    "TargetDown": {
+        "series": {'up{job="redis",instance="a"}': [1, 0], 'up{job="shop-backend",service="backend",instance="b"}': [1, 0]},
+        "minutes": 10,
+        "fires": [{**A, "job": "redis"}],
+    },
     "AlertmanagerAbsent": {"series": {'up{job="alertmanager",instance="a"}': [1, 0]}, "minutes": 10, "fires": [{}]},
     "CollectorStale": {"series": {'node_textfile_mtime_seconds{instance="a",job="node",file="/x/kasaneha.prom"}': ["now", 2400]}, "minutes": 15, "fires": [A]},
     "CollectorAbsent": {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from ansible.utils.collection_loader import AnsibleCollectionConfig
@@ -14,3 +15,6 @@ IN_PLACE = ROOT.parts[-3:] == ("ansible_collections", "kasaneha", "deploy")
 
 if AnsibleCollectionConfig.collection_finder is None:  # tests/conftest.py and ansible-test bring their own
     _AnsibleCollectionFinder(paths=[str(ROOT.parents[2] if IN_PLACE else ROOT / "collections")])._install()
+
+# What tests of the same folder share is imported by its name; ansible-test does not put the folder of a test on the path.
+sys.path.append(str(Path(__file__).parent / "plugins/module_utils"))

@@ -92,6 +92,15 @@ def bad_option(option: dict[str, Any]) -> Iterator[str]:
             yield f"has the default {value!r}, which is none of its choices"
 
 
+def bad_options(where: str, options: dict[str, Any]) -> Iterator[str]:
+    """Options and whatever they have inside, each on its own."""
+    for name, option in options.items():
+        yield from (f"{where}{name} {problem}" for problem in bad_option(option))
+        if "options" in option and "dict" not in (option.get("type"), option.get("elements")):
+            yield f"{where}{name} has keys, but no mapping to have them"
+        yield from bad_options(f"{where}{name}.", option.get("options") or {})
+
+
 def argument_specs(root: Path) -> list[str]:
     """defaults/main.yml and meta/argument_specs.yml say the same."""
     found = []
@@ -101,14 +110,19 @@ def argument_specs(root: Path) -> list[str]:
         if "main" not in entries:
             found.append(f"{role.name}: meta/argument_specs.yml has no entry point main")
         documented = set()
+        variables = (entries.get("main") or {}).get("options") or {}
         for entry, spec in entries.items():
             tasks = role / "tasks" / f"{entry}.yml"
+            found += bad_options(f"{role.name}: {entry}: ", spec.get("options") or {})
+            if entry in variables:  # the keys of that variable's values: Ansible has no other place for them
+                if tasks.exists():  # it would be given the keys as variables
+                    found.append(f"{role.name}: entry point {entry} describes values, but there are tasks/{entry}.yml")
+                continue
             if not tasks.exists():
                 found.append(f"{role.name}: entry point {entry} has no tasks/{entry}.yml")
             for name, option in (spec.get("options") or {}).items():
                 documented.add(name)
                 where = f"{role.name}: {entry}: {name}"
-                found += [f"{where} {problem}" for problem in bad_option(option)]
                 if not name.startswith(f"{role.name}_"):
                     found.append(f"{where} does not begin with {role.name}_")
                 if name not in defaults:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from alert_cases import CASES, IDLE
+from alert_cases import BACKEND, CASES, IDLE
 from ansible_collections.kasaneha.deploy.plugins.module_utils import _monitoring
 from inhibition import held_back
 from promtool import PROMTOOL
@@ -159,17 +159,17 @@ def silent(jobs: list[dict[str, Any]], *firing: dict[str, str]) -> set[tuple[str
     return {(one["alertname"], one.get("instance", "")) for one in held_back(rules, firing)}
 
 
-# b has one more backend, c watches.
+# b has nothing of the site, c watches.
 ONE_OF_EACH = [
     job("node", "a", "b", "c"),
     job("postgres", "a"),
     job("redis", "a"),
     job("nginx", "a"),
-    job("shop", "a", service="backend"),
+    job("shop-backend", "a", service="backend"),
 ]
-TWO_OF_EACH = [job("node", "a", "b", "c"), job("shop", "a", "b", service="backend")]
+TWO_OF_EACH = [job("node", "a", "b", "c"), job("shop-backend", "a", "b", service="backend")]
 TWO_OF_EACH += [job(name, "a", "b") for name in ("postgres", "redis", "nginx")]
-SITE = {"SiteDown", "LatencyHigh", "ErrorBudgetFastBurn", "ErrorBudgetSlowBurn"}
+SITE = {"SiteDown", "ServiceSlow", "ErrorBudgetFastBurn", "ErrorBudgetSlowBurn"}
 NAMES = sorted(set(CASES) - {"Watchdog"})
 
 
@@ -209,18 +209,18 @@ def test_the_site_hangs_on_the_only_host_of_a_part(cause: str) -> None:
 
 
 def test_a_cause_holds_back_what_follows_on_its_host() -> None:
-    for cause in ("PostgresDown", "RedisDown", "NginxDown", "BackendDown", "EdgeServesNothing", "DockerDown"):
+    for cause in ("PostgresDown", "RedisDown", "NginxDown", "ServiceDown", "EdgeServesNothing", "DockerDown"):
         both = [alert(name, host) for name in ("ContainerDown", "TargetDown", "SystemdUnitFailed") for host in ("a", "b")]
         assert {host for _name, host in silent(TWO_OF_EACH, alert(cause, "a"), *both)} == {"a"}, cause
-    down = [alert(name) for name in ("PostgresDown", "RedisDown", "BackendDown", "NginxDown", "DiskFull")]
+    down = [alert(name) for name in ("PostgresDown", "RedisDown", "ServiceDown", "NginxDown", "DiskFull")]
     assert {name for name, _host in silent(TWO_OF_EACH, alert("DockerDown"), *down)} == {
         "PostgresDown",
         "RedisDown",
-        "BackendDown",
+        "ServiceDown",
     }
 
 
-def test_a_backend_hangs_on_the_only_database() -> None:
+def test_a_service_hangs_on_the_only_database() -> None:
     """Its health is the database's, wherever it runs; the health of another database is not."""
     backend = {**alert("ContainerUnhealthy", "b"), "container": "shop-backend-blue", "service": "backend", "colour": "blue"}
     redis = alert("ContainerUnhealthy", "b")
@@ -228,6 +228,57 @@ def test_a_backend_hangs_on_the_only_database() -> None:
         assert silent(ONE_OF_EACH, alert(cause, "a"), backend, redis) == {("ContainerUnhealthy", "b")}, cause
         assert silent(ONE_OF_EACH, alert(cause, "a"), redis) == set(), cause
         assert silent(ONE_OF_EACH, alert(cause, "c"), backend) == set(), cause
+
+
+def test_one_service_does_not_explain_another() -> None:
+    """What burns fast in one service is no reason to keep quiet about another one; nor is its fall."""
+    others = [{**alert(name), "job": "shop-mailer", "service": "mailer"} for name in ("ErrorBudgetSlowBurn", "ServiceSlow")]
+    slow, fast = alert("ErrorBudgetSlowBurn"), alert("ErrorBudgetFastBurn")
+    jobs = [job("shop-backend", "a", service="backend"), job("shop-mailer", "b", service="mailer")]
+
+    def heard(*causes: dict[str, str]) -> set[tuple[str, str]]:
+        firing = [slow, *others]
+        rules = _monitoring.alertmanager([], {}, "", jobs)["inhibit_rules"]
+        back = held_back(rules, [*causes, *firing])
+        return {(one["alertname"], one["service"]) for one in firing if one not in back}
+
+    everything = {("ErrorBudgetSlowBurn", "backend"), ("ErrorBudgetSlowBurn", "mailer"), ("ServiceSlow", "mailer")}
+    assert heard() == everything
+    assert (
+        heard(fast)
+        == heard(alert("ServiceDown", "a"))
+        == heard(alert("HostDown", "a"))
+        == everything - {("ErrorBudgetSlowBurn", "backend")}
+    )
+    assert heard(alert("HostDown", "b")) == {("ErrorBudgetSlowBurn", "backend")}
+
+
+@needs_promtool
+def test_services_nobody_asks_are_missed(tmp_path: Path) -> None:
+    """Without any target there is no name of a service; without a record, each that has colours is meant."""
+    blue = 'up{job="shop-backend",service="backend",instance="a",colour="blue"}'
+    record = 'kasaneha_release_info{instance="a",job="node",colour="blue",release="v1"}'
+    none = {"series": {blue: [1, None], record: 1}, "minutes": 20, "fires": [{}]}
+    unknown = {"series": {blue: 1, record: [1, None]}, "minutes": 20, "fires": [BACKEND]}
+    done = run({name: [promtool_case("ServiceAbsent", case)] for name, case in (("none", none), ("unknown", unknown))}, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_a_service_without_the_usual_metrics_fires_nothing(tmp_path: Path) -> None:
+    """It has metrics of its own, and nothing of requests."""
+    [services] = [yaml.safe_load(file.read_text()) for file in FILES if file.stem == "services"]
+    names = [rule["alert"] for group in services["groups"] for rule in group["rules"] if "alert" in rule]
+    assert {"ServiceDown", "ServiceSlow", "ErrorBudgetFastBurn"} <= set(names)
+    series = {'up{job="worker",service="worker",instance="a"}': 1, 'go_goroutines{job="worker",service="worker",instance="a"}': 9}
+    done = run({"own": [
+        {
+            "interval": "5m",
+            "input_series": [{"series": name, "values": values(good, good, 600, 5)} for name, good in series.items()],
+            "alert_rule_test": [{"eval_time": f"{at}m", "alertname": name, "exp_alerts": []} for name in names for at in (60, 900)],
+        }
+    ]}, tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_promtool

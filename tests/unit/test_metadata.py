@@ -20,12 +20,23 @@ argument_specs:
       toy_url: {type: str, description: Made of others.}
       toy_names: {type: list, elements: str, description: Names., default: []}
       toy_secret: {type: str, description: From the vault., required: true}
+      toy_sites:
+        type: list
+        elements: dict
+        description: Sites.
+        default: []
+        options: {port: {type: int, description: Its port., default: 80}}
+      toy_services: {type: dict, description: What each may have is another entry point., default: {}}
   data:
     options:
       toy_mode: {type: str, description: A mode., choices: [a, b], default: a}
       toy_map: {type: dict, description: In any order., default: {a: 1, b: 2}}
+  toy_services:
+    options:
+      build: {type: dict, description: Where., options: {context: {type: str, description: A folder., required: true}}}
 """
 DEFAULTS = "toy_port: 80\ntoy_url: 'http://{{ toy_host }}'\ntoy_names: []\ntoy_mode: a\ntoy_map: {b: 2, a: 1}\n"
+DEFAULTS += "toy_sites: []\ntoy_services: {}\n"
 MAIN = """
 - name: Preflight
   ansible.builtin.import_tasks: preflight.yml
@@ -111,6 +122,48 @@ DEFECTS = [
     ("argument_specs", "roles/toy/meta/argument_specs.yml", "required: true", "default: x", "toy_secret has no default in"),
     ("argument_specs", "roles/toy/meta/argument_specs.yml", "toy_secret", "secret", "secret does not begin with toy_"),
     ("argument_specs", "roles/toy/meta/argument_specs.yml", "  data:", "  gone:", "entry point gone has no tasks/gone.yml"),
+    (
+        "argument_specs",
+        "roles/toy/meta/argument_specs.yml",
+        "  toy_services:\n    o",
+        "  gone:\n    o",
+        "gone has no tasks/gone.yml",
+    ),
+    (
+        "argument_specs",
+        "roles/toy/meta/argument_specs.yml",
+        "description: A folder., ",
+        "",
+        "toy_services: build.context has no desc",
+    ),
+    (
+        "argument_specs",
+        "roles/toy/meta/argument_specs.yml",
+        "description: Where., ",
+        "",
+        "toy_services: build has no description",
+    ),
+    (
+        "argument_specs",
+        "roles/toy/meta/argument_specs.yml",
+        "{type: int, description: Its",
+        "{description: Its",
+        "toy_sites.port has",
+    ),
+    (
+        "argument_specs",
+        "roles/toy/meta/argument_specs.yml",
+        "elements: dict",
+        "elements: str",
+        "toy_sites has keys, but no mapping",
+    ),
+    (
+        "argument_specs",
+        "roles/toy/tasks/toy_services.yml",
+        None,
+        "- name: x\n",
+        "toy_services describes values, but there are tasks",
+    ),
     ("argument_specs", "roles/toy/defaults/main.yml", "toy_port: 80", "toy_port: true", "defaults/main.yml says True"),
     (
         "argument_specs",

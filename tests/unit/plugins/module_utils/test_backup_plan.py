@@ -35,6 +35,15 @@ def at(text: str) -> float:
 def test_a_sound_configuration_has_no_problems() -> None:
     assert plan.config_problems(GOOD) == []
     assert plan.Config(**GOOD).min_keep == 3
+    assert (
+        plan.config_problems({**GOOD, "probes": ["http://a:1/", {"url": "http://a:1/", "host": "shop.test", "body": "^ok"}]})
+        == []
+    )
+
+
+def test_a_role_names_its_own_variables() -> None:
+    (problem,) = plan.role_problems({**GOOD, "probes": [{"url": "http://a/", "timeout": 0}]})
+    assert problem == "backup_probes[0].timeout: 0 is no time to wait. Use seconds above 0."
 
 
 @pytest.mark.parametrize(
@@ -62,6 +71,12 @@ def test_a_sound_configuration_has_no_problems() -> None:
         ({"guard": "maybe"}, "guard: 'maybe'"),
         ({"level": 22}, "level: 22"),
         ({"jobs": "two"}, "jobs: 'two' is not of type int"),
+        ({"probes": "http://a/"}, "probes: 'http://a/' is not of type list"),
+        ({"probes": ["http://a/", "/health"]}, "probes[1]: '/health' is no address to ask"),
+        (
+            {"probes": [{"url": "http://a/", "stauts": 200}]},
+            "probes[0].stauts: is no key of a health check. Did you mean status?",
+        ),
     ],
 )
 def test_what_cannot_work_is_named(change: dict[str, Any], said: str) -> None:

@@ -35,8 +35,8 @@ def source(**changes: Any) -> dict[str, Any]:
         ([source(source=["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"])], []),
         ([source(source=[])], []),  # nobody
         # Keys.
-        ([rule(prot="tcp")], ["firewall_rules[web].prot: is not a known key"]),
-        ([rule(at="edge")], ["firewall_rules[web].at: is not a known key"]),  # the table's, not the role's
+        ([rule(prot="tcp")], ["firewall_rules[web].prot: is not a key of a rule. Did you mean proto?"]),
+        ([rule(at="edge")], ["firewall_rules[web].at: is not a key of a rule. Known are: container"]),  # the table's, not the role's
         ([rule(name=None)], ["firewall_rules[0].name: is not set"]),
         ([rule(port=None)], ["firewall_rules[web].port: is not set"]),
         ([source(source=None)], ["firewall_rules[web].from: is not set"]),
@@ -153,16 +153,6 @@ def test_access(entry: dict[str, Any], host: str, expected: list[dict[str, Any]]
 
 def test_access_leaves_what_is_no_rule() -> None:
     assert _firewall.access_rules(["x"], "a1", GROUPS, ADDRESSES) == ["x"]
-
-
-def test_access_to_services() -> None:
-    services = {"api": {"publish": {"blue": 1, "green": 2}}, "none": {}, "odd": 5}
-    expected = [
-        {"name": f"api {colour}", "at": "app", "port": port, "from": "edge", "container": True}
-        for colour, port in (("blue", 1), ("green", 2))
-    ]
-    assert _firewall.service_access(services) == expected
-    assert _firewall.service_access(None) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _gate
+from ansible_collections.kasaneha.deploy.plugins.module_utils import _gate, _health
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,49 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils import _gate
         (200, "release: v2", "release", "release is None, not 'v2'"),
         (0, "[Errno 111] Connection refused", "release", "[Errno 111] Connection refused"),
         (0, "timed out", "", "timed out"),
-        (500, {"release": "v2"}, "release", "status 500"),
-        (503, "", "", "status 503"),
-        (404, "", "", "status 404"),
-        (301, "", "", "status 301"),  # what answers there is not what was asked
-        (206, "", "", "status 206"),
+        (500, {"release": "v2"}, "release", "status 500, not 200 or 204"),
+        (503, "", "", "status 503, not 200 or 204"),
+        (404, "", "", "status 404, not 200 or 204"),
+        (301, "", "", "status 301, not 200 or 204"),  # what answers there is not what was asked
+        (206, "", "", "status 206, not 200 or 204"),
     ],
 )
 def test_answer(status: int, body: Any, key: str, problem: str) -> None:
     assert _gate.answer_problem(status, body, key, "v2") == problem
+
+
+BLUE, GREEN = "http://10.0.0.4:1", "http://10.0.0.4:2"
+
+
+@pytest.mark.parametrize(
+    ("service", "probes"),
+    [
+        ({"health": "/health"}, [f"{BLUE}/health", f"{GREEN}/health"]),
+        ({}, [f"{BLUE}/", f"{GREEN}/"]),
+        ({"health": ""}, [f"{BLUE}/", f"{GREEN}/"]),
+        ({"health": {"path": "/a"}}, [f"{BLUE}/a", f"{GREEN}/a"]),
+        (
+            {"health": {"host": "shop.test", "status": [200, 401]}},
+            [{"url": f"{url}/", "host": "shop.test", "status": [200, 401]} for url in (BLUE, GREEN)],
+        ),
+    ],
+)
+def test_a_backup_asks_what_the_gate_asks(service: dict[str, Any], probes: list[Any]) -> None:
+    service = {"publish": {"blue": 1, "green": 2}, **service}
+    assert _gate.probes(service, iter(["10.0.0.4"])) == probes
+    for probe in probes:
+        assert _health.probe_problems("x", probe) == []
+        url, check = _health.probe_check(probe)
+        path = _health.health_check(service.get("health"), _health.SUCCESS)
+        assert url.endswith(path["path"]) and check == {**path, "path": "/"}
+
+
+def test_every_address_and_port_is_asked() -> None:
+    assert _gate.probes({"publish": {"blue": 1, "green": "2"}}, ["10.0.0.4", "fd00::4"]) == [
+        f"{BLUE}/", f"{GREEN}/", "http://[fd00::4]:1/", "http://[fd00::4]:2/",
+    ]  # fmt: skip
+    assert _gate.probes({"publish": 8080}, ["127.0.0.1"]) == ["http://127.0.0.1:8080/"]
+    assert _gate.probes({"publish": {}}, ["127.0.0.1"]) == _gate.probes({}, ["127.0.0.1"]) == []
 
 
 def container(**changes: Any) -> dict[str, Any]:

@@ -182,17 +182,24 @@ def test_confinement(changes: dict[str, Any], words: list[str]) -> None:
     ("containers", "leaks", "readable", "expected"),
     [
         ([container()], ["docker inspect 0"], [], ["", "", "", ""]),
-        ([container(Health={"Status": "unhealthy"})], [], [], ["web is unhealthy", "", "", ""]),
-        ([container(Running=False)], [], [], ["none runs", "", "", ""]),
-        ([], [], [], ["none runs", "", "", ""]),
-        ([container(), {**container(Running=False), "State": {"Running": False, "Restarting": True}}], [], [], ["web ends again and again", "", "", ""]),
-        ([container(Privileged=True)], [], [], ["", "web is privileged", "", ""]),
+        ([container(Health={"Status": "unhealthy"})], ["docker inspect 0"], [], ["web is unhealthy", "", "", ""]),
+        ([container(Running=False)], ["docker inspect 0"], [], ["none runs", "", "", ""]),
+        ([], ["docker inspect 0"], [], ["none runs", "", "", ""]),
+        ([container(), {**container(Running=False), "State": {"Running": False, "Restarting": True}}],
+         ["docker inspect 0"], [], ["web ends again and again", "", "", ""]),
+        ([container(Privileged=True)], ["docker inspect 0"], [], ["", "web is privileged", "", ""]),
         ([container()], ["docker inspect 0", "the journal 3"], [], ["", "", "found in the journal (3 times)", ""]),
-        ([container()], [], ["/etc/x/secrets/a"], ["", "", "", "/etc/x/secrets/a can be read by others"]),
+        ([container()], [], [], ["", "", "there is no secret to search for, and services name some", ""]),
+        ([container()], ["docker inspect 0"], ["/etc/x/secrets/a"], ["", "", "", "/etc/x/secrets/a can be read by others"]),
     ],
 )  # fmt: skip
 def test_application(containers: list[dict[str, Any]], leaks: list[str], readable: list[str], expected: list[str]) -> None:
     assert [entry["problem"] for entry in _live_app.checks(containers, leaks, readable)] == expected
+
+
+def test_an_application_without_secrets_has_none_to_search_for() -> None:
+    [entry] = [entry for entry in _live_app.checks([container()], [], [], secrets=False) if "secret where" in entry["check"]]
+    assert entry["problem"] == "" and entry["skipped"] == "the application has none"
 
 
 def test_report() -> None:

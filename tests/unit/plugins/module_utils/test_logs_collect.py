@@ -56,6 +56,16 @@ def test_entries_have_level_time_position_and_no_secret(tmp_path: Path) -> None:
     assert written.entries[1]["LOG_POSITION"] == "P3" and made.counter.redacted == 1 and made.counter.lines == 3
 
 
+def test_secrets_of_any_size_and_shape_are_known(tmp_path: Path) -> None:
+    (tmp_path / "long").write_text("x" * 4096)
+    (tmp_path / "key").write_bytes(b"-----BEGIN KEY-----\r\nMIIEvQIBADANBgkqhkiG9w0BAQ\r\n-----END KEY-----\r\n")
+    (tmp_path / "binary").write_bytes(b"\xff" * 9)
+    (tmp_path / "no secret").write_bytes(b"y" * 65537)
+    assert collect.secrets([str(tmp_path), str(tmp_path / "gone")]) == [
+        "-----BEGIN KEY-----\r\nMIIEvQIBADANBgkqhkiG9w0BAQ\r\n-----END KEY-----", "MIIEvQIBADANBgkqhkiG9w0BAQ", "x" * 4096,
+    ]  # fmt: skip
+
+
 def test_an_entry_that_waits_is_sent_after_a_while() -> None:
     made, written = sink()
     made.put(b"alone", "T1", 1.0, "P1")

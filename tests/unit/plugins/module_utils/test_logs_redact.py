@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_redact import Redactor, pattern_problems
+from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_redact import Redactor, pattern_problems, values_of
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJlLWNhbmFyeQ"
 CANARY = "c4n4ry-S3cret!"
@@ -117,6 +117,37 @@ def test_the_secrets_of_this_server_are_hidden_in_every_form() -> None:
     for form in (secret, "a%2Fb%2Bc%22d%24e%E6%97%A5", json.dumps(secret)[1:-1]):
         assert redactor.redact(f"odd place <{form}> short") == "odd place <[redacted]> short"
     assert Redactor().redact(f"<{secret}>") == f"<{secret}>"  # the negative control
+
+
+PEM = ["-----BEGIN KEY-----", "MIIEvQIBADANBgkqhkiG9w0BAQ", "EFAASCBKcwggSjAgEAAoIBAQC7", "c2hvcnQ=", "-----END KEY-----"]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("one line\n", {"one line"}),
+        ("  ", {""}),
+        ("\r\n".join(PEM), {"\r\n".join(PEM), PEM[1], PEM[2]}),  # a line of a log has one of them; what is short occurs everywhere
+        ('{"project": "a-name-that-occurs", "n": 1}', {'{"project": "a-name-that-occurs", "n": 1}'}),
+        (
+            '{\n "project": "a-name-that-occurs",\n "deep": [{"client_secret": "GOCSPX-1", "private_key": "a\\nMIIEvQIBADANBgkqhkiG9w0BAQ"}]\n}\n',
+            {
+                '{\n "project": "a-name-that-occurs",\n "deep": [{"client_secret": "GOCSPX-1", "private_key": "a\\nMIIEvQIBADANBgkqhkiG9w0BAQ"}]\n}',
+                "GOCSPX-1", "a\nMIIEvQIBADANBgkqhkiG9w0BAQ", "MIIEvQIBADANBgkqhkiG9w0BAQ",
+            },
+        ),
+        ("[" * 5000, {"[" * 5000}),
+    ],
+)  # fmt: skip
+def test_what_is_hidden_of_a_file(text: str, values: set[str]) -> None:
+    assert values_of(text) == values
+
+
+def test_of_a_secret_of_several_lines_each_is_hidden() -> None:
+    redactor = Redactor(values_of("\n".join(PEM)))
+    assert redactor.redact(f"loaded {PEM[1]}") == "loaded [redacted]"
+    assert redactor.redact(json.dumps({"pem": "\n".join(PEM)})) == '{"pem": "[redacted]"}'
+    assert redactor.redact(f"loaded {PEM[0]}") == f"loaded {PEM[0]}"
 
 
 @pytest.mark.parametrize(("line", "shown"), [

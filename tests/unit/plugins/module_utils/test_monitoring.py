@@ -15,6 +15,7 @@ GOOD: dict[str, Any] = {
     "jobs": [{"name": "node", "targets": [{"address": "127.0.0.1:9100", "labels": {"instance": "a"}}]}],
     "probes": ["https://shop.test/"],
     "extra_rules": [],
+    "extra_panels": [],
     "alerts_off": [],
     "receivers": [],
     "smtp": {},
@@ -73,9 +74,23 @@ def test_rules() -> None:
 
 
 def test_a_cause_outlasts_what_follows_from_it() -> None:
-    rules = [{"alert": name, "expr": "a", "annotations": {}} for name in ("BackendDown", "ContainerDown", "HostDown")]
+    rules = [{"alert": name, "expr": "a", "annotations": {}} for name in ("ServiceDown", "ContainerDown", "HostDown")]
     [_settings, group] = _monitoring.alert_rules([{"groups": [{"name": "x", "rules": rules}]}])["groups"]
     assert [rule.get("keep_firing_for") for rule in group["rules"]] == ["90s", None, "90s"]
+
+
+def test_the_only_host_of_a_service() -> None:
+    def job(name: str, *hosts: str, **labels: str) -> dict[str, Any]:
+        return {"name": name, "targets": [{"address": f"{host}:1", "labels": {"instance": host, **labels}} for host in hosts]}
+
+    jobs = [
+        job("node", "a", "b"),
+        job("redis", "a"),
+        job("shop-web", "a", "a", service="web"),
+        job("shop-api", "a", "b", service="api"),
+        job("other", "a"),
+    ]
+    assert _monitoring.only_hosts(jobs) == [("redis", "a", False), ("shop-web", "a", True)]
 
 
 RECEIVERS = [
@@ -133,6 +148,7 @@ def test_nobody_is_told_without_receivers() -> None:
          "monitoring_extra_rules[m].A: severity 'page' is none of"),
         ({"extra_rules": [{"name": "m", "rules": [{"alert": "RedisDown", "expr": "up", "labels": {"severity": "info"}}]}]},
          "monitoring_extra_rules[m].RedisDown: there is an alert of this name"),
+        ({"extra_panels": [{"title": "x", "expr": "up", "unit": "pieces", "description": "d"}]}, "monitoring_extra_panels[x].unit: 'pieces' is none of"),
         ({"retention_time": "a month"}, "monitoring_retention_time: 'a month' is no time"),
         ({"retention_size": "much"}, "monitoring_retention_size: 'much' is no size"),
         ({"retention_size": "900GB"}, "monitoring_retention_size: 900GB and a fifth more do not fit"),

@@ -61,7 +61,8 @@ def test_host_names_what_to_use_instead() -> None:
         (1234567890123456, "is not a string", "is not a string"),
         (["a"], "is not a string", "is not a string"),
         (f"{GOOD}\n", "holds a line break", "holds a line break"),
-        (f"{GOOD}\0{GOOD}", "holds a line break", "holds a line break"),
+        (f"{GOOD}\n{GOOD}", "holds a line break", "holds a line break"),
+        (f"{GOOD}\0{GOOD}", "holds a byte 0", "holds a byte 0"),
     ],
 )
 def test_secret(value: object, lax: str, strict: str) -> None:
@@ -71,9 +72,44 @@ def test_secret(value: object, lax: str, strict: str) -> None:
         assert all(problem.startswith(f"app_secrets.key: {expected}") for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("value", "single", "several"),
+    [
+        (GOOD, "", ""),
+        (f"{GOOD}\n{GOOD}", "holds a line break", ""),
+        (f"-----BEGIN X-----\n{GOOD}\n-----END X-----\n", "holds a line break", ""),
+        ('{\n  "key": 1234567\n}\n', "holds a line break", ""),
+        (f"{GOOD}\r", "", ""),
+        (f"{GOOD}\n", "holds a line break", "is one line with a line break behind it"),
+        (f"{GOOD}\n\n", "holds a line break", ""),
+        (f"{GOOD}\n\0", "holds a byte 0", "holds a byte 0"),
+    ],
+)
+def test_only_some_secrets_have_to_be_one_line(value: str, single: str, several: str) -> None:
+    secrets = {"password": value, "key": value}
+    said = {"password": single, "key": several}
+    found = _preflight.secret_problems(secrets, [], True, one_line=iter(["password"]))
+    assert {problem.split(":")[0] for problem in found} == {f"app_secrets.{name}" for name, sentence in said.items() if sentence}
+    assert all(said[problem.split(":")[0].rpartition(".")[2]] in problem and GOOD not in problem for problem in found)
+
+
 def test_secret_that_is_needed_and_missing() -> None:
     assert _preflight.secret_problems({}, ["key"], strict=False)[0].startswith("app_secrets.key: is not set")
     assert _preflight.secret_problems({}, [], strict=True) == []
+
+
+def test_a_secret_that_is_missing_is_told_with_its_remedy() -> None:
+    assert _preflight.secret_problems({"postgres_password": GOOD}, ["redis_password"], strict=True) == [
+        "app_secrets.redis_password: is not set. Add it to vault.yml: ansible-vault edit <inventory>/group_vars/all/vault.yml "
+        "(openssl rand -hex 32 makes a good one)."
+    ]
+    # One that is nearly there is there by another name; the same word for another service is not.
+    assert _preflight.secret_problems({"jwt_secret": GOOD}, ["jwt_secert"], strict=True) == [
+        "app_secrets.jwt_secert: is not set. Did you mean jwt_secret? If not, add it to vault.yml: "
+        "ansible-vault edit <inventory>/group_vars/all/vault.yml (openssl rand -hex 32 makes a good one)."
+    ]
+    [problem] = _preflight.secret_problems({"jwt_secret": "", "jwt_secrets": GOOD}, ["jwt_secret"], strict=True)
+    assert "Did you mean" not in problem  # it stands there, empty
 
 
 def test_secret_names_its_variable_and_comes_in_order() -> None:

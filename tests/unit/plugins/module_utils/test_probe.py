@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import shutil
 import socket
@@ -119,14 +120,15 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("path", "status", "body"), [*ANSWERS, ("", 200, "hello")])
-def test_ask(plain: int, path: str, status: int, body: Any, asked: list[dict[str, Any]]) -> None:
-    assert _probe.ask(f"http://127.0.0.1:{plain}{path}") == (status, body)
+def test_fetch(plain: int, path: str, status: int, body: Any, asked: list[dict[str, Any]]) -> None:
+    found, raw, reason = _probe.fetch(f"http://127.0.0.1:{plain}{path}")
+    assert (found, _probe.decoded(raw), reason) == (status, body, "")
     assert [(question["path"], question["connection"]) for question in asked] == [(path or "/", "close")]
 
 
-def test_ask_with_headers(plain: int, asked: list[dict[str, Any]]) -> None:
-    _probe.ask(f"http://127.0.0.1:{plain}/", headers={"Host": NAME})
-    assert asked[0]["host"] == NAME
+def test_fetch_with_headers(plain: int, asked: list[dict[str, Any]]) -> None:
+    _probe.fetch(f"http://127.0.0.1:{plain}/", headers={"Host": NAME, "cOnnection": "x"})
+    assert (asked[0]["host"], asked[0]["connection"]) == (NAME, "x")
 
 
 def closed_port() -> int:
@@ -156,24 +158,59 @@ def silent(answer: bytes | None = None) -> Iterator[int]:
 @pytest.mark.parametrize("answer", [b"", b"220 mail.test\r\n", b"HTTP/1.1 200 OK\r\nContent-", b"\x15\x03\x01\x00\x02\x02"])
 def test_what_is_no_http_is_no_answer(answer: bytes) -> None:
     for port in silent(answer):
-        status, why = _probe.ask(f"http://127.0.0.1:{port}/", timeout=2)
+        status, _body, why = _probe.fetch(f"http://127.0.0.1:{port}/", timeout=2)
         # A head that is cut short is still a head to Python; its status line was good.
         assert status == (200 if answer.startswith(b"HTTP/1.1 200") else 0)
-        assert why or status
+        assert bool(why) == (not status)
 
 
 def test_nobody_answers() -> None:
-    status, why = _probe.ask(f"http://127.0.0.1:{closed_port()}/")
-    assert (status, "refused" in why) == (0, True)
-    assert _probe.ask("http://no-such-name.invalid/")[0] == 0
+    status, body, why = _probe.fetch(f"http://127.0.0.1:{closed_port()}/")
+    assert (status, body, "refused" in why) == (0, b"", True)
+    assert _probe.fetch("http://no-such-name.invalid/")[0] == 0
+
+
+@pytest.mark.parametrize("headers", [{"X": "a\r\nb: c"}, {"X": "日"}])
+def test_what_cannot_be_sent_is_no_answer(plain: int, headers: dict[str, str], asked: list[dict[str, Any]]) -> None:
+    status, _body, why = _probe.fetch(f"http://127.0.0.1:{plain}/", headers=headers)
+    assert (status, bool(why), asked) == (0, True, [])
 
 
 def test_the_time_is_kept(plain: int) -> None:
     began = time.monotonic()
-    assert _probe.ask(f"http://127.0.0.1:{plain}/slow", timeout=0.2) == (0, "timed out")
+    assert _probe.fetch(f"http://127.0.0.1:{plain}/slow", timeout=0.2) == (0, b"", "timed out")
     for port in silent():
-        assert _probe.ask(f"http://127.0.0.1:{port}/", timeout=0.2) == (0, "timed out")
+        assert _probe.fetch(f"http://127.0.0.1:{port}/", timeout=0.2) == (0, b"", "timed out")
     assert time.monotonic() - began < 0.9
+
+
+@pytest.mark.parametrize("head", [b"", b"Content-Length: 100\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_an_answer_that_never_ends_is_none(head: bytes) -> None:
+    """Each piece comes in time; the whole of it does not."""
+    ended = threading.Event()
+
+    def speak(server: socket.socket) -> None:
+        client, _address = server.accept()
+        with client, contextlib.suppress(OSError):
+            client.recv(1000)
+            client.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
+            while not ended.wait(0.05):
+                client.sendall(b"1\r\nx\r\n" if b"chunked" in head else b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=speak, args=[server])
+        thread.start()
+        began = time.monotonic()
+        assert _probe.fetch(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.4) == (0, b"", "timed out")
+        assert 0.3 < time.monotonic() - began < 2
+        ended.set()
+        thread.join()
+
+
+def test_of_a_long_answer_the_beginning_is_read() -> None:
+    for port in silent(b"HTTP/1.1 200 OK\r\nContent-Length: 1100000\r\n\r\n" + b"x" * 1_100_000):
+        status, body, why = _probe.fetch(f"http://127.0.0.1:{port}/")
+        assert (status, len(body), why) == (200, 1_000_000, "")
 
 
 # --- as users do ----------------------------------------------------------------------------------------
