@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,12 +18,20 @@ from ansible.cli.galaxy import GalaxyCLI
 from ansible.cli.playbook import PlaybookCLI
 from ansible.cli.vault import VaultCLI
 from ansible.errors import AnsibleError
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_cli, _logs_command
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import cli as backup_cli
+from ansible_collections.kasaneha.deploy.plugins.module_utils.logs import command as logs_command
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCKS = documents.blocks_of(ROOT)
 # An inventory that a reader makes stands for the one that is shipped as an example.
-INVENTORIES = {"shop": "inventories/example", "./shop": "inventories/example", "inventory": "inventories/example"}
+INVENTORIES = {
+    "shop": "inventories/example",
+    "./shop": "inventories/example",
+    "shop-new": "inventories/example",
+    "./shop-new": "inventories/example",
+}
+GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
+TARBALL = f"{GALAXY['namespace']}-{GALAXY['name']}-{GALAXY['version']}.tar.gz"
 # Words of the field, and those that they replace.
 WORDS = re.compile(
     r"\bfolders?\b|\banew\b|\bmend(s|ed|ing)?\b|\bthe hub\b|\b(log|logging) hub\b|\bfirst design\b|\byour own words\b|\bwho is told\b",
@@ -35,9 +44,7 @@ def marked(block: documents.Block) -> bool:
 
 
 def shell_blocks() -> list[documents.Block]:
-    return [block for block in BLOCKS if block.info.split(" ")[0] in documents.SHELL and not marked(block)] + list(
-        documents.scripts(ROOT)
-    )
+    return [block for block in BLOCKS if block.info.split(" ")[0] in documents.SHELL and not marked(block)]
 
 
 # --- links, paths, lines ------------------------------------------------------------------------------
@@ -178,8 +185,9 @@ def pip_problems(words: list[str]) -> list[str]:
             if not word.startswith("-") and word not in files and re.split(r"[=<>~]", word)[0] not in known]  # fmt: skip
 
 
-def make_problems(words: list[str]) -> list[str]:
-    done = subprocess.run(["make", "-n", *(word for word in words[1:] if not documents.PLACEHOLDER.search(word))],
+@functools.cache
+def make_problems(*words: str) -> list[str]:
+    done = subprocess.run(["make", "-n", *(word for word in words if not documents.PLACEHOLDER.search(word))],
                           cwd=ROOT, capture_output=True, text=True, check=False)  # fmt: skip
     return [] if done.returncode == 0 else [done.stderr.strip()]
 
@@ -194,15 +202,17 @@ def command_problems(words: list[str]) -> list[str]:
     if name == "ansible-playbook":
         return playbook_problems(words)
     if name == "ansible-galaxy":
-        return cli_problems(GalaxyCLI, words)
+        return cli_problems(GalaxyCLI, words) + [
+            f"{word} is not what a build makes" for word in words if word.endswith(".gz") and word != TARBALL
+        ]
     if name == "ansible-vault":
         return cli_problems(VaultCLI, words)
     if name == "pip":
         return pip_problems(words)
     if name == "make":
-        return make_problems(words)
+        return make_problems(*words[1:])
     if name.endswith(("-backup", "-logs")):
-        parser = (_backup_cli if name.endswith("-backup") else _logs_command).parser(name)
+        parser = (backup_cli if name.endswith("-backup") else logs_command).parser(name)
         try:
             parser.parse_args(words[1:])
         except SystemExit:
@@ -237,6 +247,7 @@ def test_commands_in_prose_are_such_that_exist() -> None:
         """ansible-playbook kasaneha.deploy.deploy -i shop -e '{"absent_hostes": []}'""",
         "ansible-playbook kasaneha.deploy.site -i shop --tags firewal",
         "ansible-galaxy collection instal x",
+        "ansible-galaxy collection install kasaneha-deploy-0.0.1.tar.gz",
         "ansible-vault encrypd x",
         "pip install something-else",
         "make nothing-of-the-kind",
@@ -251,8 +262,8 @@ def test_a_command_that_does_not_exist_is_noticed(line: str) -> None:
 
 
 def orders() -> dict[str, list[str]]:
-    """Inventory -> the playbooks that the documents run with it."""
-    found: dict[str, set[str]] = {}
+    """Inventory -> playbooks that the documents run with it: every inventory with one at least, and every playbook once."""
+    found: dict[str, list[str]] = {}
     for block in shell_blocks():
         for words in documents.commands(block.lines):
             if words[0] == "ansible-playbook":
@@ -260,8 +271,10 @@ def orders() -> dict[str, list[str]]:
                 options.init_parser()
                 given = options.parser.parse_args(words[1:])
                 for name in given.inventory or ["localhost,"]:
-                    found.setdefault(INVENTORIES.get(name.rstrip("/"), name), set()).update(given.args)
-    return {inventory: sorted(playbooks) for inventory, playbooks in sorted(found.items())}
+                    read = found.setdefault(INVENTORIES.get(name.rstrip("/"), name), [])
+                    known = {playbook_file(playbook) for playbooks in found.values() for playbook in playbooks}
+                    read += [playbook for playbook in given.args if not read or playbook_file(playbook) not in known]
+    return found
 
 
 @pytest.mark.parametrize(("inventory", "playbooks"), orders().items(), ids=list(orders()))
@@ -272,8 +285,68 @@ def test_their_playbooks_can_be_read_with_their_inventory(inventory: str, playbo
     assert done.stdout.count("playbook:") == len(playbooks)
 
 
-def test_the_examples_for_ci_hold_no_secret() -> None:
-    """Keys and passwords come from the store of the CI, and no line of a job prints them."""
-    for block in documents.scripts(ROOT):
-        assert block.lines, block
-        assert not [line for line in block.lines if re.search(r"PRIVATE KEY|vault_pass\w*=\S", line)]
+# --- the examples for CI ------------------------------------------------------------------------------
+SECRETS = {name: f"CANARY of {name}" for name in ("SSH_PRIVATE_KEY", "SSH_KNOWN_HOSTS", "VAULT_PASSWORD")}
+TAG = {"GITHUB_REF_NAME": "v1.2.0", "CI_COMMIT_TAG": "v1.2.0"}
+NOTED = ("apt-get", "pip", "ansible-galaxy")
+
+
+def jobs(name: str) -> list[tuple[str, dict[str, str]]]:
+    """The scripts of an example, each with what its service gives it: secrets as variables (GitHub) or as paths of files (GitLab)."""
+    described = yaml.safe_load((ROOT / "docs/examples" / name).read_text(encoding="utf-8"))
+    if "jobs" in described:
+        steps = [step for job in described["jobs"].values() for step in job["steps"] if "run" in step]
+        return [(step["run"], {key: SECRETS[re.findall(r"secrets\.(\w+)", text)[0]] for key, text in step.get("env", {}).items()})
+                for step in steps]  # fmt: skip
+    return [("\n".join([*job["before_script"], *job["script"]]), job["variables"]) for job in described.values()]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "docs/examples").glob("*.yml")))
+def test_an_example_for_ci_runs_up_to_the_server(name: str, tmp_path: Path) -> None:
+    home, programs = tmp_path / "home", tmp_path / "bin"
+    home.mkdir()
+    programs.mkdir()
+    shutil.copytree(ROOT / "inventories/example", tmp_path / "shop")
+    given = {}
+    for secret, text in SECRETS.items():  # as files, for GitLab
+        (tmp_path / secret).write_text(text)
+        given[secret] = str(tmp_path / secret)
+    for program in NOTED:
+        (programs / program).write_text(f'#!/bin/sh\necho {program} "$@" >>{tmp_path}/noted\n')
+    (programs / "ansible-playbook").write_text(f'#!/bin/sh\nexec {shutil.which("ansible-playbook")} "$@" --syntax-check\n')
+    for path in programs.iterdir():
+        path.chmod(0o755)
+    said = ""
+    for script, environment in jobs(name):
+        expanded = {key: re.sub(r"\$(\w+)", lambda found: given[found[1]], text) for key, text in environment.items()}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**os.environ, **TAG, **given, **expanded, "HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}",
+                 "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"), "ANSIBLE_NOCOLOR": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        said += done.stdout + done.stderr
+    assert said.count("playbook: ") == 2  # the plan, and the release
+    assert "CANARY" not in said
+    assert {line.split()[0] for line in (tmp_path / "noted").read_text().splitlines()} >= {"pip", "ansible-galaxy"}
+    written = [path for path in home.rglob("*") if path.is_file() and "CANARY" in path.read_text()]
+    private = written if name == "github-deploy.yml" else [tmp_path / "SSH_PRIVATE_KEY"]
+    assert len(private) == len(written or private) and private
+    assert not [path for path in private if path.stat().st_mode & 0o077]
+
+
+@pytest.mark.parametrize("block", list(documents.scripts(ROOT)), ids=str)
+def test_commands_of_the_examples_for_ci_are_such_that_exist(block: documents.Block) -> None:
+    known = [words for words in documents.commands(block.lines) if words[0] in ("ansible-playbook", "ansible-galaxy", "pip")]
+    assert len(known) >= 4
+    assert not [problem for words in known for problem in command_problems(words)]
+
+
+def test_the_architecture_answers_where_the_code_is() -> None:
+    """Ten questions at least, each with a path; that the paths are there, another test says."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| … ")]
+    assert len(rows) >= 10
+    assert not [
+        question for question, answer in rows if not any(documents.PATH.match(span) for span in documents.SPAN.findall(answer))
+    ]
