@@ -22,7 +22,6 @@ class Step:
         cores: how many of the machine's cores it keeps busy, roughly (a scenario waits a good part of its time); steps run side by
             side as far as there are cores.
         alone: it measures time, so nothing else runs beside it.
-        load: it sends users to a server; two such steps never run side by side.
         lab: it uses the lab's servers, which one run of the suite at a time may do.
     """
 
@@ -31,28 +30,27 @@ class Step:
     needs: tuple[str, ...] = ()
     cores: float = 1.0
     alone: bool = False
-    load: bool = False
     lab: bool = True
 
 
-def scenario(name: str, *needs: str, cores: float = 0.6, load: bool = False, plain: bool = False, prefix: str = "") -> Step:
+def scenario(name: str, *needs: str, cores: float = 0.6, plain: bool = False, prefix: str = "") -> Step:
     """A molecule scenario, on plain Ansible or with Mitogen. Its images are there: the step lab made them."""
     command = f"{prefix}{'LAB_PLAIN=true ' if plain else ''}LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s {name}"
-    return Step(name, command, ("lab", *needs), cores, load=load)
+    return Step(name, command, ("lab", *needs), cores)
 
 
 # In the order in which they start: what is waited for and what takes longest comes first, so that no core is left alone at the end.
 SUITE = (
     Step("lab", "lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true"),
     Step("ready", "lab/mitogen.sh lab/ready.sh", ("lab",)),
-    scenario("release", "ready", load=True),
+    scenario("release", "ready"),
     scenario("operations", "ready"),
     scenario("default"),
-    scenario("fleet", load=True),
+    scenario("fleet"),
     scenario("firewall", "ready", plain=True),
-    scenario("interrupted", "ready", load=True),
-    scenario("edge", load=True),
-    scenario("applications", load=True),
+    scenario("interrupted", "ready"),
+    scenario("edge"),
+    scenario("applications"),
     scenario("logging", "ready"),
     scenario("backup", "ready"),
     scenario("debian12", plain=True),
@@ -123,6 +121,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/testinfra/test_verify\.py", ("firewall",)),
     (r"tests/testinfra/test_ready\.py", READY),
     (r"tests/testinfra/releases\.py", ("release", "interrupted")),
+    (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "applications", "containers")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
     (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),
