@@ -104,11 +104,11 @@ def releases(names: list[str], rate: float) -> dict[str, Any]:
 SWITCHES = """
 import json, random, sys, time
 from pathlib import Path
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
 colours, folder, times = sys.argv[2:], Path("/var/lib/kasaneha/edge"), []
 for number in range(int(sys.argv[1])):
     began = time.time()
-    times.append([began, _edge_state.switch(folder, colours[number % 2]), colours[number % 2]])
+    times.append([began, state.switch(folder, colours[number % 2]), colours[number % 2]])
     time.sleep(random.uniform(0.3, 0.6))
 print(json.dumps(times))
 """

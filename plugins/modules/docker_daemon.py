@@ -73,8 +73,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _docker_daemon as daemon
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.docker import daemon
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
 
 UNIT = "docker.service"
 CONFIG = Path(daemon.CONFIG)
@@ -156,7 +156,7 @@ class Host:
         if text:
             replace_file(CONFIG, text)
         else:
-            _statefile.remove(CONFIG)
+            statefile.remove(CONFIG)
 
     def reload(self, wanted: bool) -> bool:
         """Let the daemon take live-restore; whether it did."""
@@ -190,7 +190,7 @@ class Host:
             self.write(plan.safe if plan.restart else plan.text)
             if not self.reload(plan.live):
                 self.write(before)
-                _statefile.remove(BEFORE)
+                statefile.remove(BEFORE)
                 raise RuntimeError(
                     "Docker did not take live-restore by a reload (journalctl -u docker tells why), and a restart without it would stop"
                     " containers. The old daemon.json is back; Docker was not restarted."
@@ -203,14 +203,14 @@ class Host:
             self.write(plan.safe)
             again = self.restart()
             self.write(before)
-            _statefile.remove(BEFORE)
+            statefile.remove(BEFORE)
             after = (
                 f"With the old one it does not start either: {again}."
                 if again
                 else "The old file is back, and Docker runs with it."
             )
             raise RuntimeError(f"dockerd does not start with the new {daemon.CONFIG}: {problem}. {after}")
-        _statefile.remove(BEFORE)
+        statefile.remove(BEFORE)
 
 
 def unit_text() -> str:
@@ -238,7 +238,7 @@ def replace_file(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, path)
-    _statefile.sync_folder(path.parent)
+    statefile.sync_folder(path.parent)
 
 
 def main() -> None:

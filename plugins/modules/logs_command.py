@@ -40,13 +40,14 @@ path:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _archive, _logs_archive
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import zipapp
+from ansible_collections.kasaneha.deploy.plugins.module_utils.logs import archive as logs_archive
 
 
 def main() -> None:
     """Write it, if it is another one."""
     module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
-    _archive.install(module, _logs_archive.archive())
+    zipapp.install(module, logs_archive.archive())
 
 
 if __name__ == "__main__":

@@ -41,13 +41,14 @@ path:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _archive, _backup_archive
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import archive as backup_archive
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import zipapp
 
 
 def main() -> None:
     """Write it, if it is another one."""
     module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
-    _archive.install(module, _backup_archive.archive())
+    zipapp.install(module, backup_archive.archive())
 
 
 if __name__ == "__main__":

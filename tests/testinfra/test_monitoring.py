@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _grafana
+from ansible_collections.kasaneha.deploy.plugins.module_utils.monitoring import grafana
 
 from .playbook import play, said
 
@@ -138,7 +138,7 @@ def test_every_panel_of_every_dashboard_shows_something(ask, browse):
     for _ in range(5):
         assert browse("/api/v1/info")[0] == 200
     short = yaml.safe_load((ROOT / "roles/monitoring/files/dashboards.yml").read_text())
-    dashboards = _grafana.dashboards(short, panels=said("monitoring_extra_panels"))
+    dashboards = grafana.dashboards(short, panels=said("monitoring_extra_panels"))
     assert [panel["title"] for panel in dashboards[0]["panels"]][-1] == "Gemini API Usage"
 
     def only_errors_is_empty() -> bool:  # there were none

@@ -100,8 +100,8 @@ def test_rules_name_steps_and_each_is_used():
     [
         ("docs/edge.md", {"lint", "unit", "collection"}, {"edge", "release"}),
         ("roles/nginx/templates/site.conf.j2", {"edge", "release", "default", "unit"}, {"operations"}),
-        ("plugins/module_utils/_backup_dump.py", {"backup", "containers"}, {"edge", "fleet"}),
-        ("plugins/module_utils/_statefile.py", {"release", "edge", "operations", "firewall"}, {"lab"}),
+        ("plugins/module_utils/backup/dump.py", {"backup", "containers"}, {"edge", "fleet"}),
+        ("plugins/module_utils/io/statefile.py", {"release", "edge", "operations", "firewall"}, {"lab"}),
         ("tests/testinfra/test_fleet.py", {"fleet"}, {"release"}),
         ("molecule/edge/prepare.yml", {"edge"}, {"release"}),
         ("molecule/applications/reader/group_vars/all/app.yml", {"applications"}, {"release"}),
