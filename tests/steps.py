@@ -120,7 +120,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/(unit|templates)/|tests/(collection\.sh|config\.yml|compare_tests\.py)", ()),
     (r"tests/lab/", ("containers", "clock")),
     (r"tests/testinfra/test_(refusals|variants|default)\.py", ("default",)),
-    (r"tests/testinfra/test_(monitoring|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
+    (r"tests/testinfra/test_(monitoring|outages|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
     (r"tests/testinfra/test_ready\.py", READY),
     (r"tests/testinfra/releases\.py", ("release", "interrupted")),
     (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "applications", "containers")),

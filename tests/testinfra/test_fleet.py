@@ -80,7 +80,7 @@ def all_answered(address: str, since: float) -> None:
 def test_a_host_joins_and_costs_no_request():
     one_release("v1.0.0", "fleet-app1")
     began = time.time()
-    with Load(EDGE, rate=40) as load:
+    with Load(EDGE, rate=40, **SHORT) as load:
         done = play("site.yml", *JOINED)
         assert done.returncode == 0, done.stdout[-3000:]
         time.sleep(3)  # requests for the new one
@@ -174,7 +174,7 @@ def colours(name: str) -> set[str]:
 def test_a_run_that_lost_its_lock_changes_nothing_more(phase):
     before = record()["release"]
     mine, theirs = ("v1.2.0", "v1.0.0") if before == "v1.1.0" else ("v1.1.0", "v1.2.0")
-    with Load(EDGE, rate=40) as load:
+    with Load(EDGE, rate=40, **SHORT) as load:
         slow = start("playbooks/deploy.yml", *JOINED, app_release=mine, force=True, **QUICK)
         reached(phase)
         slow.pause()
@@ -204,7 +204,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(phase):
 
 def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours():
     goal = "v1.1.0" if record()["release"] != "v1.1.0" else "v1.2.0"
-    with Load(EDGE, rate=40) as load:
+    with Load(EDGE, rate=40, **SHORT) as load:
         run = start("playbooks/deploy.yml", *JOINED, app_release=goal, force=True, **QUICK)
         reached("commit")
         inside("fleet-edge", "iptables -I INPUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset")  # users still come in
@@ -246,7 +246,7 @@ def test_a_dead_host_is_left_out_and_its_replacement_catches_up():
     server = "kasaneha-lab-fleet-app2"
     for command in (["rm", "--force", server], ["volume", "rm", f"{server}-docker"]):
         subprocess.run(["docker", *command], check=True, capture_output=True)
-    with Load(EDGE, rate=40) as load:
+    with Load(EDGE, rate=40, **SHORT) as load:
         done = play("playbooks/deploy.yml", *JOINED, app_release=goal, force=True, absent_hosts=["fleet-app2"], **QUICK)
         assert done.returncode == 0, done.stdout[-3000:]
         result = load.stop()
@@ -258,7 +258,7 @@ def test_a_dead_host_is_left_out_and_its_replacement_catches_up():
     assert done.returncode == 0, done.stdout[-3000:]
     done = play("playbooks/deploy.yml", *JOINED, app_release=before, force=True)
     assert "fleet-app2 has no Docker yet" in " ".join(done.stdout.split()), done.stdout[-3000:]
-    with Load(EDGE, rate=40) as load:
+    with Load(EDGE, rate=40, **SHORT) as load:
         done = play("site.yml", *JOINED)  # the inventory names v1.0.0: the record wins
         assert done.returncode == 0, done.stdout[-3000:]
         time.sleep(3)
