@@ -47,6 +47,7 @@ SUITE = (
     scenario("operations", "ready"),
     scenario("default"),
     scenario("fleet"),
+    scenario("fleet_outages"),
     scenario("firewall", "ready", plain=True),
     scenario("interrupted", "ready"),
     scenario("edge"),
@@ -80,7 +81,8 @@ PROOF = (
     *(
         Step(f"long-{step.name}", LONG + step.command, step.needs, alone=True)
         for step in SUITE
-        if step.name in ("release", "interrupted", "operations", "logging", "backup", "edge", "fleet", "firewall", "default")
+        if step.name
+        in ("release", "interrupted", "operations", "logging", "backup", "edge", "fleet", "fleet_outages", "firewall", "default")
     ),
 )
 ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
@@ -92,6 +94,7 @@ SCENARIOS = (
     "release",
     "interrupted",
     "fleet",
+    "fleet_outages",
     "operations",
     "logging",
     "backup",
@@ -110,7 +113,7 @@ READY = (
     "firewall",
     "verify",
 )  # they start from the server that the step ready makes
-RELEASE = ("release", "interrupted", "fleet", "default", "applications")
+RELEASE = ("release", "interrupted", "fleet", "fleet_outages", "default", "applications")
 # Pattern of a path from the top -> the steps that a change there can touch, besides CODE. The first that matches counts.
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(\.ci/|\.config/|ansible\.cfg|pyproject\.toml|requirements|lab/setup\.sh|lab/mitogen\.sh|tests/(run\.sh|suite\.py|steps\.py|conftest\.py))", EVERY),
@@ -123,7 +126,8 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/testinfra/test_(monitoring|outages|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
     (r"tests/testinfra/test_ready\.py", READY),
     (r"tests/testinfra/releases\.py", ("release", "interrupted")),
-    (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "applications", "containers")),
+    (r"tests/testinfra/fleet\.py|molecule/fleet/inventory/", ("fleet", "fleet_outages")),
+    (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "fleet_outages", "applications", "containers")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
     (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),
@@ -137,13 +141,13 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"lab/(source|efk)", ()),
     (r"lab/(demo\.yml)", ("default",)),
     (r"lab/images/(pages|miniflux)/", ("applications", "containers")),
-    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "applications", "containers", "clock")),
+    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "fleet_outages", "applications", "containers", "clock")),
     (r"lab/", EVERY),
     (r"roles/firewall/", ("firewall", "verify", "default", "debian12")),
-    (r"roles/docker/", ("default", "debian12", "fleet", "firewall")),
+    (r"roles/docker/", ("default", "debian12", "fleet", "fleet_outages", "firewall")),
     (r"roles/nginx/", ("default", "edge", "release", "verify", "applications", "debian12", "containers", "clock")),
     (r"roles/certbot/", ("edge", "default")),
-    (r"roles/app/", ("default", "release", "verify", "fleet", "debian12", "applications")),
+    (r"roles/app/", ("default", "release", "verify", "fleet", "fleet_outages", "debian12", "applications")),
     (r"roles/backup/", ("operations", "backup", "release", "default", "applications")),
     (r"roles/logging/", ("logging", "operations", "release", "default", "applications")),
     (r"roles/monitoring/", ("operations", "release", "default", "applications")),
