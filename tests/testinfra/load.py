@@ -17,7 +17,7 @@ import docker
 from docker.errors import APIError
 
 IMAGE, NETWORK = "kasaneha-lab/load:1", "kasaneha-lab"
-# First and last address of the users of one test. No server of the lab has one of these (lab/vars.yml).
+# First and last address of the users of one test. No server of the lab has one of these (lab/create.yml).
 RANGES = tuple((f"198.51.100.{first}", f"198.51.100.{first + 7}") for first in range(192, 224, 8))
 MANY = (("198.51.100.128", "198.51.100.191"),)  # those of a benchmark, which runs alone
 STARTS_WITHIN = 120.0  # seconds; the slow request and the stream answer before it is said
