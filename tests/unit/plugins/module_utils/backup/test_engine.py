@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import archive as backup_archive
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import engine as backup_engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.file import digest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import PARTIAL, Set
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import zipapp
 
 DATABASE = {"name": "shop", "owner": "shop", "encoding": "UTF8", "acl": None, "settings": [], "connection_limit": -1, "comment": None,
             "size_bytes": 1000, "extensions": [], "tables": [{"schema": "public", "name": "users", "kind": "r", "rows": 7}]}  # fmt: skip
@@ -191,7 +191,7 @@ def test_sets_that_cannot_be_read_hide_no_failure(shop: Shop, monkeypatch: pytes
 def test_the_command_tells_of_a_signal_that_ended_it(shop: Shop, number: signal.Signals) -> None:
     shop.docker('case "$1" in ps) ;; *) touch "$0.asked"; exec sleep 60;; esac')
     program, config = shop.folder / "shop-backup", shop.folder / "backup.json"
-    program.write_bytes(backup_archive.archive())
+    program.write_bytes(zipapp.pack("backup.cli"))
     config.write_text(json.dumps(vars(shop.engine.config)))
     process = subprocess.Popen(
         [sys.executable, "-S", str(program), "run", "--config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
