@@ -18,6 +18,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import rest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.dump import Judge, Tell
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import NOT_CHECKED, VERIFY_FAILED, BackupError, Config
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import Set
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import run as run_command
 
 NAME = "drill"  # of the database in the throw-away server
 
@@ -76,7 +77,7 @@ def image(config: Config, manifest: Mapping[str, Any]) -> str:
     """
     theirs = manifest["server"]
     for name in (theirs["image_id"], theirs.get("image_digest"), theirs["image"]):
-        if name and subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0:
+        if name and run_command(["docker", "image", "inspect", name])[0] == 0:
             return str(name)
     server = postgres.server(config.container)
     with postgres.client(config, server) as programs:
