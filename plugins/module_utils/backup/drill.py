@@ -12,9 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import load, postgres, sql, stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as manifests
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import postgres, sql, stream
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import restore as restores
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.dump import Judge, Tell
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import NOT_CHECKED, VERIFY_FAILED, BackupError, Config
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import Set
@@ -64,9 +63,9 @@ def restore_elsewhere(config: Config, found: Set, work: Path, identity: str, tel
     """
     began = time.monotonic()
     tell("unpack", 0)
-    roles = restores.unpack(found, work, identity, VERIFY_FAILED)
+    roles = load.unpack_dump(found, work, identity, VERIFY_FAILED)
     with postgres.scratch(config, image(config, found.manifest), found.manifest["server"]["user"], work) as programs:
-        restores.into(programs, found.manifest, roles, NAME, config.jobs, VERIFY_FAILED, tell)
+        load.load_dump(programs, found.manifest, roles, NAME, config.jobs, VERIFY_FAILED, tell)
     return round(time.monotonic() - began, 1)
 
 

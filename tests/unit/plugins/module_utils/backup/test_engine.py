@@ -210,10 +210,10 @@ def test_the_command_tells_of_a_signal_that_ended_it(shop: Shop, number: signal.
 def test_no_older_set_is_restored_as_the_latest(shop: Shop) -> None:
     older, newest = shop.made(2), shop.made(1)
     with pytest.raises(plan.BackupError, match="No such image"):  # the negative control: the newest is the latest, and looked at
-        shop.engine.restorable("latest")
+        shop.engine.restore.check("latest")
     shop.engine.sets.note_check(newest, "drill", "function rate(text) does not exist")
     before = [each.id for each in shop.engine.sets.all()]
-    for asked in (shop.engine.restorable, shop.engine.restore):
+    for asked in (shop.engine.restore.check, shop.engine.restore.run):
         with pytest.raises(plan.BackupError) as caught:
             asked("latest")
         assert caught.value.code == plan.BAD_INPUT
@@ -227,6 +227,6 @@ def test_no_older_set_is_restored_as_the_latest(shop: Shop) -> None:
     third = shop.made(0)
     (third.path / "manifest.json").write_text("{")
     with pytest.raises(plan.BackupError, match=f"The newest set {third.id} is not verified"):
-        shop.engine.restore("latest")
+        shop.engine.restore.run("latest")
     assert shop.engine.verify("latest", level="checksum")["sets"][0]["id"] == newest.id
     assert any(third.id in note for note in shop.engine.notes)
