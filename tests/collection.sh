@@ -49,7 +49,7 @@ rm "$tmp/defect/docs/inventory.md"
 mkdir "$tmp/read" && tar -xzf "$tarball" -C "$tmp/read"
 python "$root/tests/unit/documents.py" "$tmp/read" || die "dead links in the tarball's documents"
 ! python "$root/tests/unit/documents.py" "$tmp/defect" >"$tmp/links.log" || die "a dead link in the tarball was not noticed"
-grep -q 'README.md:.*docs/inventory.md' "$tmp/links.log" || { cat "$tmp/links.log" >&2; die "the dead link is not named"; }
+grep -q 'docs/README.md:.*inventory.md' "$tmp/links.log" || { cat "$tmp/links.log" >&2; die "the dead link is not named"; }
 say "tarball: every link of its documents leads somewhere, and a dead one is noticed"
 
 # --- ansible-test -----------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"molecule/(adopt|build)/", ()),
     (r"molecule/(\w+)/", ("\\1",)),
     (r"molecule/", SCENARIOS),
-    (r"inventories/dev/", ()),
+    (r"inventories/(dev|example)/", ()),
     (r"(inventories/|site\.yml)", tuple(name for name in SCENARIOS if name not in ("edge", "applications"))),
     (r"lab/(source|efk)", ()),
     (r"lab/(demo\.yml)", ("default",)),
