@@ -58,8 +58,12 @@ def test_three_short_files_that_explain_themselves(run: Run, tmp_path: Path) -> 
     assert written(tmp_path / "shop") == FILES
     for name in FILES:
         lines = (tmp_path / "shop" / name).read_text().splitlines()
-        assert len(lines) <= 25 and not any("{{ " in line for line in lines)
-        keys = [line for line in lines if re.search(r":( |$)", line) and not re.fullmatch(r"\s*(all|hosts|web|app_services|nginx_sites):", line)]
+        assert len(lines) <= 25 and not any("{{ new" in line for line in lines)
+        keys = [
+            line
+            for line in lines
+            if re.search(r":( |$)", line) and not re.fullmatch(r"\s*(all|hosts|web|app_services|nginx_sites):", line)
+        ]
         assert all("#" in line for line in keys if "redis_password" not in line), name
     assert stat.S_IMODE((tmp_path / "shop/group_vars/all/vault.yml").stat().st_mode) == 0o600
     assert "NOT encrypted" in done.stdout and "ansible-vault encrypt shop/group_vars/all/vault.yml" in done.stdout
@@ -68,7 +72,12 @@ def test_three_short_files_that_explain_themselves(run: Run, tmp_path: Path) -> 
     assert found["ansible_host"] == "203.0.113.10" and found["ansible_user"] == "deploy" and found["ansible_port"] == 2222
     assert found["app_release"] == "1.10" and found["nginx_sites"] == [{"names": ["shop.example.org"], "upstream": "web"}]
     assert found["app_services"] == {
-        "web": {"image": "ghcr.io/me/shop", "port": 80, "health": "/up", "secrets": {"DATABASE_URL": "postgres_url", "REDIS_URL": "redis_url"}}
+        "web": {
+            "image": "ghcr.io/me/shop",
+            "port": 80,
+            "health": "/up",
+            "secrets": {"DATABASE_URL": "postgres_url", "REDIS_URL": "redis_url"},
+        }
     }
     passwords = found["app_secrets"]
     assert passwords.keys() == {"postgres_password", "redis_password"} and len(set(passwords.values())) == 2
@@ -79,7 +88,9 @@ def test_three_short_files_that_explain_themselves(run: Run, tmp_path: Path) -> 
 def test_the_smallest_application(run: Run, tmp_path: Path) -> None:
     assert new(run).returncode == 0
     found = variables(run)
-    assert found["app_services"] == {"web": {"image": "ghcr.io/me/shop", "port": 8080, "health": "/"}} and found["app_secrets"] == {}
+    assert (
+        found["app_services"] == {"web": {"image": "ghcr.io/me/shop", "port": 8080, "health": "/"}} and found["app_secrets"] == {}
+    )
     commented = (tmp_path / "shop/group_vars/all/app.yml").read_text()  # what is only shown must be right when it is used
     for line in re.findall(r"^    # (\w+: .*?)(?: #.*)?$", commented, re.MULTILINE):
         assert yaml.safe_load(line), line
