@@ -42,19 +42,21 @@ def counted(tests: Iterable[str]) -> set[str]:
     return found
 
 
-def in_folder(test: str) -> tuple[str, str]:
-    """The folder of a test, and its name in whichever file of it."""
+def in_tree(test: str) -> tuple[str, str]:
+    """The tree of a test (unit, templates, lab, testinfra), and its name in whichever file of it."""
     file, _, name = test.partition("::")
-    return file.rpartition("/")[0], name
+    return file.partition("/")[0], name
 
 
 def compare(old: Mapping[str, bool], new: Mapping[str, bool]) -> dict[str, list[str]]:
-    """Sort the tests of two commits. One that went to another file of its folder is the same test.
+    """Sort the tests of two commits. One that went to another file of its tree is the same test.
 
     :param old: id -> whether the usual run leaves it out (marker long); ``new`` likewise.
     """
-    gone = {in_folder(test): test for test in old.keys() - new.keys()}
-    was = {test: gone[in_folder(test)] for test in new.keys() - old.keys() if in_folder(test) in gone}
+    gone: dict[tuple[str, str], list[str]] = {}
+    for test in sorted(old.keys() - new.keys()):
+        gone.setdefault(in_tree(test), []).append(test)
+    was = {test: gone[in_tree(test)].pop(0) for test in sorted(new.keys() - old.keys()) if gone.get(in_tree(test))}
     new = {was.get(test, test): long for test, long in new.items()}
     return {
         "vanished": sorted(old.keys() - new.keys()),

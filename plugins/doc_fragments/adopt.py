@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules of a takeover have in common: the options of ``_adopt_server.OPTIONS``."""
+"""What the modules of a takeover have in common: the options of ``module_utils.adopt.server.OPTIONS``."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A developer's machine and images from source as filters; the rules stand in module_utils/_development.py."""
+"""A developer's machine and images from source as filters; the rules stand in module_utils/release/build.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _development
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import build
 
 
 class FilterModule:
@@ -14,14 +14,14 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "absent_images": _development.absent_images,
-            "build_failure": _development.build_failure,
-            "built_images": _development.built_images,
-            "docker_problems": _development.docker_problems,
-            "listeners": _development.listeners,
-            "mount_points": _development.mount_points,
-            "path_problems": _development.path_problems,
-            "ports_to_try": _development.ports_to_try,
-            "source_paths": _development.source_paths,
-            "volume_problems": _development.volume_problems,
+            "absent_images": build.absent_images,
+            "build_failure": build.build_failure,
+            "built_images": build.built_images,
+            "docker_problems": build.docker_problems,
+            "listeners": build.listeners,
+            "mount_points": build.mount_points,
+            "path_problems": build.path_problems,
+            "ports_to_try": build.ports_to_try,
+            "source_paths": build.source_paths,
+            "volume_problems": build.volume_problems,
         }

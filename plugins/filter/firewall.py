@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules of the firewall as filters; what they do stands in module_utils/_firewall.py."""
+"""Rules of the firewall as filters; what they do stands in module_utils/firewall/rules.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _firewall
+from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall import rules
 
 
 class FilterModule:
@@ -14,8 +14,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "firewall_daemon_problems": _firewall.daemon_problems,
-            "firewall_normalised": _firewall.normalised,
-            "firewall_rule_problems": _firewall.rule_problems,
-            "firewall_ssh_problems": _firewall.ssh_problems,
+            "firewall_daemon_problems": rules.daemon_problems,
+            "firewall_normalised": rules.normalised,
+            "firewall_rule_problems": rules.rule_problems,
+            "firewall_ssh_problems": rules.ssh_problems,
         }

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks of a live server as filters; what they judge by stands in module_utils/_live*.py."""
+"""Checks of a live server as filters; what they judge by stands in module_utils/firewall*.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _live, _live_app, _live_edge
+from ansible_collections.kasaneha.deploy.plugins.module_utils.checks import app, edge, firewall
 
 
 class FilterModule:
@@ -14,9 +14,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "app_checks": _live_app.checks,
-            "live_certificate_problems": _live_edge.certificate_problems,
-            "edge_log_problems": _live_edge.log_problems,
-            "firewall_checks": _live.firewall_checks,
-            "live_report": _live.report,
+            "app_checks": app.checks,
+            "live_certificate_problems": edge.certificate_problems,
+            "edge_log_problems": edge.log_problems,
+            "firewall_checks": firewall.firewall_checks,
+            "live_report": firewall.report,
         }

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Monitoring as filters; the rules stand in module_utils/_monitoring.py, _live_monitoring.py and _grafana.py."""
+"""Monitoring as filters; the rules stand in module_utils/monitoring and checks/monitoring.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _grafana, _live_monitoring, _monitoring
+from ansible_collections.kasaneha.deploy.plugins.module_utils.checks import monitoring
+from ansible_collections.kasaneha.deploy.plugins.module_utils.monitoring import configuration, grafana
 
 
 class FilterModule:
@@ -14,13 +15,13 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "alert_lines": _monitoring.alert_lines,
-            "alert_rules": _monitoring.alert_rules,
-            "alertmanager_config": _monitoring.alertmanager,
-            "alertmanager_secrets": _monitoring.secret_files,
-            "grafana_dashboards": _grafana.dashboards,
-            "monitoring_checks": _live_monitoring.checks,
-            "monitoring_problems": _monitoring.problems,
-            "panel_rules": _grafana.panel_rules,
-            "target_problems": _monitoring.target_problems,
+            "alert_lines": configuration.alert_lines,
+            "alert_rules": configuration.alert_rules,
+            "alertmanager_config": configuration.alertmanager,
+            "alertmanager_secrets": configuration.secret_files,
+            "grafana_dashboards": grafana.dashboards,
+            "monitoring_checks": monitoring.checks,
+            "monitoring_problems": configuration.problems,
+            "panel_rules": grafana.panel_rules,
+            "target_problems": configuration.target_problems,
         }

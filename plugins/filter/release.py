@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Services and images of a release as filters; the rules stand in module_utils/_release.py."""
+"""Services and images of a release as filters; the rules stand in module_utils/release."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _blue_green, _record, _release, _schema, _service
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import decide as release_decide
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import images, record
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import migrations as release_migrations
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import services as release_services
 from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
 
 
@@ -14,7 +17,7 @@ def service_problems(
 ) -> list[str]:
     """Judge services and migrations by the role's own argument specification."""
     specs = {variable: _argument_specs.keys("app", variable) for variable in ("app_services", "app_migrations")}
-    return _service.service_problems(services, colours, release, migrations, specs, needed, processors)
+    return release_services.service_problems(services, colours, release, migrations, specs, needed, processors)
 
 
 class FilterModule:
@@ -23,24 +26,24 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "app_name_problems": _service.app_name_problems,
-            "image_problems": _release.image_problems,
-            "image_record": _release.image_record,
-            "failure_text": _blue_green.failure_text,
-            "needed_images": _record.needed_images,
-            "new_record": _record.new_record,
-            "release_migrates": _schema.migrates,
-            "release_schema": _schema.schema_after,
-            "release_decision": _blue_green.decide,
-            "release_name_problems": _release.release_name_problems,
-            "release_scope_problems": _blue_green.scope_problems,
-            "release_status": _blue_green.status,
-            "release_summary": _blue_green.summary,
-            "release_way_back": _blue_green.way_back,
-            "log_option_problems": _release.log_option_problems,
-            "published_port": _release.published_port,
-            "unresolved_images": _release.unresolved,
+            "app_name_problems": release_services.app_name_problems,
+            "image_problems": images.image_problems,
+            "image_record": images.image_record,
+            "failure_text": release_decide.failure_text,
+            "needed_images": record.needed_images,
+            "new_record": record.new_record,
+            "release_migrates": release_migrations.migrates,
+            "release_schema": release_migrations.schema_after,
+            "release_decision": release_decide.decide,
+            "release_name_problems": images.release_name_problems,
+            "release_scope_problems": release_decide.scope_problems,
+            "release_status": release_decide.status,
+            "release_summary": release_decide.summary,
+            "release_way_back": release_decide.way_back,
+            "log_option_problems": images.log_option_problems,
+            "published_port": images.published_port,
+            "unresolved_images": images.unresolved,
             "service_problems": service_problems,
-            "service_ports": _release.service_ports,
-            "service_secrets": _release.service_secrets,
+            "service_ports": images.service_ports,
+            "service_secrets": images.service_secrets,
         }

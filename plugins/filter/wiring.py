@@ -1,12 +1,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the parts of an inventory fit together, as filters; the rules stand in module_utils/_description.py and _wiring.py."""
+"""How the parts of an inventory fit together, as filters; the rules stand in module_utils/inventory/description.py and inventory/wiring.py."""
 
 from __future__ import annotations
 
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _description, _wiring
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description, wiring
 
 
 class FilterModule:
@@ -15,9 +15,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "complete_services": _description.complete_services,
-            "complete_sites": _description.complete_sites,
-            "derived_secrets": _description.derived_secrets,
-            "site_probes": _description.site_probes,
-            "wired": _wiring.wired,
+            "complete_services": description.complete_services,
+            "complete_sites": description.complete_sites,
+            "derived_secrets": description.derived_secrets,
+            "site_probes": description.site_probes,
+            "wired": wiring.wired,
         }

@@ -37,7 +37,7 @@ from typing import Any
 
 import yaml
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _preflight
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import problems
 
 
 class LookupModule(LookupBase):
@@ -49,4 +49,4 @@ class LookupModule(LookupBase):
             "options"
         ]
         names = [name for name, option in options.items() if option.get("type") in ("bool", "int") and name in (variables or {})]
-        return [_preflight.cast_problems(options, {name: self._templar.template(variables[name]) for name in names})]
+        return [problems.cast_problems(options, {name: self._templar.template(variables[name]) for name in names})]

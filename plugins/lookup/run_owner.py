@@ -36,7 +36,7 @@ import socket
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _owner
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import owner
 
 
 class LookupModule(LookupBase):
@@ -44,5 +44,5 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[Any]:
         """See DOCUMENTATION."""
-        here = _owner.describe(getpass.getuser(), socket.gethostname())
-        return [_owner.alive(dict(term), here) for term in terms] if terms else [here]
+        here = owner.describe(getpass.getuser(), socket.gethostname())
+        return [owner.alive(dict(term), here) for term in terms] if terms else [here]

@@ -54,7 +54,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible.template import is_trusted_as_template
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _preflight, _templates
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import problems as inventory_problems
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import templates
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
 # What Jinja and Ansible bring themselves. To name one without calling it is no use: `{{ q }}` of a secret is a function's address.
@@ -66,7 +67,7 @@ def names(text: Any, variables: Mapping[str, Any]) -> frozenset[str] | None:
 
     :raises ValueError: it looks like one and is none.
     """
-    if not isinstance(text, str) or not is_trusted_as_template(text) or not _templates.DELIMITER.search(text):
+    if not isinstance(text, str) or not is_trusted_as_template(text) or not templates.DELIMITER.search(text):
         return None
     try:
         tree = Environment(autoescape=True).parse(text)  # only read, never rendered
@@ -84,13 +85,13 @@ class LookupModule(LookupBase):
         """See DOCUMENTATION."""
         self.set_options(var_options=variables, direct=kwargs)
         name, known = terms[0], variables or {}
-        problems = _templates.template_problems(name, known, lambda text: names(text, known), self.value)
+        problems = templates.template_problems(name, known, lambda text: names(text, known), self.value)
         try:
             secrets = self.value(known[name])
         except ValueError:
             return [problems]  # which say why
         needed, strict, one_line = (self.get_option(option) for option in ("needed", "strict", "one_line"))
-        return [problems + _preflight.secret_problems(secrets, needed, strict, name, one_line)]
+        return [problems + inventory_problems.secret_problems(secrets, needed, strict, name, one_line)]
 
     def value(self, raw: Any) -> Any:
         """What becomes of a value.

@@ -44,7 +44,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _source
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import source
 
 
 class LookupModule(LookupBase):
@@ -54,6 +54,6 @@ class LookupModule(LookupBase):
         """See DOCUMENTATION."""
         self.set_options(var_options=variables, direct=kwargs)
         try:
-            return [_source.release([str(term) for term in terms], self.get_option("prefix"), self.get_option("salt"))]
+            return [source.release([str(term) for term in terms], self.get_option("prefix"), self.get_option("salt"))]
         except (OSError, ValueError) as error:
             raise AnsibleError(f"source_release: {error}") from error

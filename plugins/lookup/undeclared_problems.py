@@ -34,13 +34,13 @@ _raw:
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _names
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import names
 from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
 
 
 def declared() -> frozenset[str]:
     """Every variable that a role declares or a playbook reads."""
-    return _names.PLAYBOOK_VARIABLES.union(*(_argument_specs.options(role) for role in _argument_specs.roles()))
+    return names.PLAYBOOK_VARIABLES.union(*(_argument_specs.options(role) for role in _argument_specs.roles()))
 
 
 def facts() -> list[str]:
@@ -53,4 +53,4 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[Any]:
         """See DOCUMENTATION."""
-        return [_names.undeclared_problems(variables or {}, declared(), facts())]
+        return [names.undeclared_problems(variables or {}, declared(), facts())]

@@ -59,7 +59,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _acme
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import acme
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def main() -> None:
     options = module.params
     try:
         problems = (
-            _acme.look(options["names"], options["webroot"], options["port"], options["timeout"]) if options["names"] else []
+            acme.look(options["names"], options["webroot"], options["port"], options["timeout"]) if options["names"] else []
         )
     except OSError as error:
         module.fail_json(msg=f"No token can be put into {options['webroot']}: {error}. Is the web server set up?")

@@ -81,9 +81,9 @@ notes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _adopt_server
-from ansible_collections.kasaneha.deploy.plugins.module_utils._adopt_switch import AdoptError, Takeover
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_plan import BackupError
+from ansible_collections.kasaneha.deploy.plugins.module_utils.adopt import server
+from ansible_collections.kasaneha.deploy.plugins.module_utils.adopt.switch import AdoptError, Takeover
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import BackupError
 
 
 def main() -> None:
@@ -93,11 +93,11 @@ def main() -> None:
         "migrations": {"type": "dict", "default": {}},
         "probes": {"type": "list", "elements": "dict", "default": []},
     }
-    module = AnsibleModule(argument_spec={**_adopt_server.OPTIONS, **extra}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**server.OPTIONS, **extra}, supports_check_mode=True)
     state = module.params["state"]
     try:
-        with _adopt_server.alone(module.params["app"]):
-            takeover = Takeover(module.run_command, module.params, *_adopt_server.look(module.run_command, module.params))
+        with server.alone(module.params["app"]):
+            takeover = Takeover(module.run_command, module.params, *server.look(module.run_command, module.params))
             steps = {
                 "saved": takeover.save,
                 "rehearsed": takeover.rehearse,

@@ -82,7 +82,7 @@ problems:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _adopt, _adopt_server
+from ansible_collections.kasaneha.deploy.plugins.module_utils.adopt import decide, server
 
 RESERVE = 1_000_000_000  # bytes that a takeover leaves free, for images and logs
 
@@ -90,7 +90,7 @@ RESERVE = 1_000_000_000  # bytes that a takeover leaves free, for images and log
 def volume_problems(containers: list[dict[str, Any]], app: str, volume: str) -> list[str]:
     """An inventory that names another volume than the one in use would start an empty database."""
     for entry in containers:
-        if volume and entry["Name"] == f"/{app}-postgres" and _adopt.LABEL in (entry["Config"].get("Labels") or {}):
+        if volume and entry["Name"] == f"/{app}-postgres" and decide.LABEL in (entry["Config"].get("Labels") or {}):
             used = [mount["Name"] for mount in entry.get("Mounts") or [] if mount.get("Name")]
             if used and volume not in used:
                 return [
@@ -102,25 +102,25 @@ def volume_problems(containers: list[dict[str, Any]], app: str, volume: str) -> 
 def main() -> None:
     """Look, and tell."""
     extra = {"wanted": {"type": "dict", "default": {}}, "postgres_volume": {"type": "str", "default": ""}}
-    module = AnsibleModule(argument_spec={**_adopt_server.OPTIONS, **extra}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**server.OPTIONS, **extra}, supports_check_mode=True)
     params = module.params
     try:
-        journal = _adopt_server.journal(params["app"])
+        journal = server.journal(params["app"])
     except ValueError as error:
         module.fail_json(msg=str(error))
-    phase, installed = journal.get("phase", ""), bool(_adopt_server.installed(params["app"]))
-    old, facts = _adopt_server.look(module.run_command, params)
-    problems = volume_problems(_adopt_server.inspected(module.run_command), params["app"], params["postgres_volume"])
-    if params["wanted"] and old["services"] and phase not in _adopt.TAKEN:
-        problems += _adopt.problems(old, facts, {"reserve": RESERVE, **params["wanted"]})
+    phase, installed = journal.get("phase", ""), bool(server.installed(params["app"]))
+    old, facts = server.look(module.run_command, params)
+    problems = volume_problems(server.inspected(module.run_command), params["app"], params["postgres_volume"])
+    if params["wanted"] and old["services"] and phase not in decide.TAKEN:
+        problems += decide.problems(old, facts, {"reserve": RESERVE, **params["wanted"]})
     module.exit_json(
         phase=phase,
         services=old["services"],
         files=facts["files"],
         certificate=facts.get("certificate", ""),
-        hint=_adopt.hint(old, phase, installed),
-        standing=_adopt.standing(old, journal, installed),
-        plan=_adopt.plan(old, facts, phase),
+        hint=decide.hint(old, phase, installed),
+        standing=decide.standing(old, journal, installed),
+        plan=decide.plan(old, facts, phase),
         problems=problems,
     )
 

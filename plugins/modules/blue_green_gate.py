@@ -92,28 +92,30 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _gate, _health, _release
-from ansible_collections.kasaneha.deploy.plugins.module_utils._preflight import bracketed
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.problems import bracketed
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import containers as release_containers
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import gate as release_gate
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import health, images
 
 
 def one_round(module: AnsibleModule, started: dict[str, str], restarts: dict[str, int]) -> tuple[list[str], bool]:
     """Look at every service once: one sentence each, and whether waiting is of no use."""
     params = module.params
-    containers = _containers.observe(module.run_command, params["app"])
+    containers = release_containers.observe(module.run_command, params["app"])
     sentences, hopeless = [], False
     for name, service in params["services"].items():
-        container = _containers.by_service(containers, name, params["colour"])
+        container = release_containers.by_service(containers, name, params["colour"])
         restarts.setdefault(name, container["restarts"] if container else 0)
-        problem, useless = _gate.container_problem(
+        problem, useless = release_gate.container_problem(
             container, params["images"].get(name, ""), started.get(name, ""), restarts.get(name, 0)
         )
         hopeless = hopeless or useless
         if container:
             started[name] = container["started"]
         if not problem and service.get("publish"):
-            check = _health.health_check(service.get("health"))
-            url = f"http://{bracketed(params['address'])}:{_release.published_port(service, params['colour'])}{check['path']}"
-            _status, problem = _health.ask(url, check, service.get("release_key", ""), params["release"])
+            check = health.health_check(service.get("health"))
+            url = f"http://{bracketed(params['address'])}:{images.published_port(service, params['colour'])}{check['path']}"
+            _status, problem = health.ask(url, check, service.get("release_key", ""), params["release"])
             problem = f"{url}: {problem}" if problem else ""
         elif not problem and container and container["health"] == "starting":
             problem = "its own health check has not passed yet"  # without a port, this is all it can show
@@ -123,14 +125,14 @@ def one_round(module: AnsibleModule, started: dict[str, str], restarts: dict[str
 
 def last_words(module: AnsibleModule, sentences: list[str]) -> str:
     """What the failing containers have to say."""
-    containers = _containers.observe(module.run_command, module.params["app"])
+    containers = release_containers.observe(module.run_command, module.params["app"])
     text = ""
     for name, sentence in zip(module.params["services"], sentences):
-        container = _containers.by_service(containers, name, module.params["colour"])
+        container = release_containers.by_service(containers, name, module.params["colour"])
         if sentence and container:
             if container["health_log"]:
                 text += f"\nIts own health checks ({container['health']}): " + " / ".join(container["health_log"])
-            text += f"\nLast log lines of {container['name']}:\n{_containers.last_words(module.run_command, container['name'])}"
+            text += f"\nLast log lines of {container['name']}:\n{release_containers.last_words(module.run_command, container['name'])}"
     return text
 
 
@@ -153,11 +155,11 @@ def main() -> None:
     mistakes = [
         problem
         for name, service in module.params["services"].items()
-        for problem in _health.health_problems(f"services.{name}.health", service.get("health"))
+        for problem in health.health_problems(f"services.{name}.health", service.get("health"))
     ]
     if mistakes:
         module.fail_json(msg="\n".join(mistakes))
-    gate, began = _gate.Gate(module.params["answers"]), time.monotonic()
+    gate, began = release_gate.Gate(module.params["answers"]), time.monotonic()
     started: dict[str, str] = {}
     restarts: dict[str, int] = {}
     while True:

@@ -110,8 +110,10 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _assets, _containers, _edge_state
-from ansible_collections.kasaneha.deploy.plugins.module_utils._run import Releases
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import assets as edge_assets
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import containers as release_containers
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.journal import Releases
 
 
 def main() -> None:
@@ -135,13 +137,13 @@ def main() -> None:
     containers = []
     if shutil.which("docker"):  # a host that is an edge only has none
         try:
-            containers = _containers.observe(module.run_command, app)
+            containers = release_containers.observe(module.run_command, app)
         except RuntimeError as error:
             # Where nothing was released yet, Docker's installation may have been cut short: that is for the role docker to mend.
             if record or record_problem:
                 module.fail_json(msg=f"The containers of {app} cannot be seen: {error}")
         if containers and not record:
-            containers = _containers.with_images(module.run_command, containers)  # the record is rebuilt from them
+            containers = release_containers.with_images(module.run_command, containers)  # the record is rebuilt from them
     module.exit_json(
         record=record,
         record_problem=record_problem,
@@ -150,8 +152,8 @@ def main() -> None:
         freeze=releases.freeze() or {},
         containers=containers,
         engine=bool(shutil.which("docker")),
-        edge=_edge_state.observe(Path(module.params["edge"])) if module.params["edge"] else {},
-        assets=_assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
+        edge=state.observe(Path(module.params["edge"])) if module.params["edge"] else {},
+        assets=edge_assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
         log=releases.last(module.params["log_lines"]) if module.params["log_lines"] else [],
         processors=os.cpu_count() or 0,
         now=time.time(),

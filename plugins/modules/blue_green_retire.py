@@ -92,8 +92,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _fence, _record, _secrets
-from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import HeldError
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import containers, record
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence as release_fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import secrets as release_secrets
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import HeldError
 
 KILLED = 137  # 128 + SIGKILL: the exit code of a process that was killed
 
@@ -107,12 +109,12 @@ def retire(module: AnsibleModule) -> dict[str, Any]:
     try:
         running = [
             entry
-            for entry in _containers.observe(module.run_command, app)
+            for entry in containers.observe(module.run_command, app)
             if entry["state"] in ("running", "restarting", "paused")
         ]
         names = [entry["name"] for entry in running if entry["colour"] != keep]
-        problem = "" if module.check_mode else _containers.stop(module.run_command, names)
-        after = _containers.observe(module.run_command, app)
+        problem = "" if module.check_mode else containers.stop(module.run_command, names)
+        after = containers.observe(module.run_command, app)
     except RuntimeError as error:
         raise RuntimeError(f"The containers of {app} cannot be seen: {error}") from error
     if problem:
@@ -120,10 +122,10 @@ def retire(module: AnsibleModule) -> dict[str, Any]:
     needed = module.params["needed_images"]
     if needed:  # and what stopped containers are made of
         needed = [*needed, *(entry["id"] for entry in after)]
-    old = _record.images_to_remove(_containers.images(module.run_command), module.params["repositories"], needed)
-    removed = [] if module.check_mode else _containers.remove_images(module.run_command, old)
+    old = record.images_to_remove(containers.images(module.run_command), module.params["repositories"], needed)
+    removed = [] if module.check_mode else containers.remove_images(module.run_command, old)
     secrets = module.params["secrets"]
-    shared = _secrets.shared(Path(secrets), keep, module.params["shared_secrets"]) if secrets else []
+    shared = release_secrets.shared(Path(secrets), keep, module.params["shared_secrets"]) if secrets else []
     if not module.check_mode:
         for path in shared:
             shutil.rmtree(path)
@@ -155,7 +157,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with contextlib.nullcontext() if module.check_mode else _fence.allowed(module.params["app"], module.params["run"]):
+        with contextlib.nullcontext() if module.check_mode else release_fence.allowed(module.params["app"], module.params["run"]):
             result = retire(module)
     except (HeldError, RuntimeError) as error:
         module.fail_json(msg=str(error))

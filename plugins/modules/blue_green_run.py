@@ -130,9 +130,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _fence, _statefile
-from ansible_collections.kasaneha.deploy.plugins.module_utils._blue_green import PHASES
-from ansible_collections.kasaneha.deploy.plugins.module_utils._run import HeldError, Releases, iso
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence as release_fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.decide import PHASES
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.journal import HeldError, Releases, iso
 
 
 def apply(releases: Releases, params: dict[str, Any]) -> dict[str, Any]:
@@ -151,15 +152,15 @@ def apply(releases: Releases, params: dict[str, Any]) -> dict[str, Any]:
     if state == "copied":
         with releases.fence.only(params["id"]) if params["id"] else contextlib.nullcontext():
             if params["record"]:
-                _statefile.write(releases.record_file, params["record"])
+                statefile.write(releases.record_file, params["record"])
             if params["line"]:
                 releases.log(params["line"])
     elif state == "frozen":
         who = params["run"].get("owner", {})
         by = f"{who.get('user')}@{who.get('host')}"
-        _statefile.write(releases.freeze_file, {"by": by, "since": iso(time.time()), "message": params["reason"]})
+        statefile.write(releases.freeze_file, {"by": by, "since": iso(time.time()), "message": params["reason"]})
     else:
-        _statefile.remove(releases.freeze_file)
+        statefile.remove(releases.freeze_file)
     return {}
 
 
@@ -234,7 +235,7 @@ def main() -> None:
         try:
             releases.folder.mkdir(mode=0o755, parents=True, exist_ok=True)  # a host that joins has none yet
             if module.params["command"]:  # before the lock is taken: what cannot be written must not leave it behind
-                _fence.guard(releases.folder, Path(module.params["command"]))
+                release_fence.guard(releases.folder, Path(module.params["command"]))
             result = apply(releases, module.params)
         except HeldError as error:
             module.fail_json(msg=str(error))

@@ -149,8 +149,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state, _fence, _gate, _probe, _traffic
-from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import HeldError
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence as release_fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import gate, traffic
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import HeldError
 
 PAUSE = 1.0  # seconds between two looks while watching
 
@@ -160,7 +163,7 @@ class Trial:
 
     def __init__(self, module: AnsibleModule, folder: Path) -> None:
         self.module, self.params, self.folder = module, module.params, folder
-        self.log = _traffic.Log(module.params["log"])
+        self.log = traffic.Log(module.params["log"])
         self.result: dict[str, Any] = {}
 
     def run(self, before: dict[str, Any], maintenance: bool) -> dict[str, Any]:
@@ -168,12 +171,12 @@ class Trial:
 
         :raises RuntimeError: the colour does not do well; the edge went back.
         """
-        usual = _traffic.count_requests(self.log.before(), before["colour"], self.params["upstreams"])
+        usual = traffic.count_requests(self.log.before(), before["colour"], self.params["upstreams"])
         try:
             with allowed(self.module):
                 # Armed first: from here on there is a way back that needs nobody.
                 self.arm()
-                at = _edge_state.switch(self.folder, self.params["colour"], maintenance)
+                at = state.switch(self.folder, self.params["colour"], maintenance)
             self.result["switched_at"] = at
             self.prove(at)
             self.watch(usual)
@@ -181,7 +184,7 @@ class Trial:
             raise  # whatever is served and armed now is another run's
         except BaseException:
             with allowed(self.module):
-                _edge_state.revert(self.folder)
+                state.revert(self.folder)
                 disarm(self.module)
             raise
         return self.result
@@ -189,7 +192,7 @@ class Trial:
     def arm(self) -> None:
         unit = self.params["revert_unit"]
         self.module.run_command(["systemctl", "stop", f"{unit}.timer"])  # one of an earlier run
-        _edge_state.arm(self.folder)
+        state.arm(self.folder)
         code, _out, err = self.module.run_command(
             [
                 "systemd-run",
@@ -199,14 +202,14 @@ class Trial:
             ]
         )
         if code:
-            _edge_state.commit(self.folder)  # nothing was switched: nothing to go back from
+            state.commit(self.folder)  # nothing was switched: nothing to go back from
             raise RuntimeError(f"the timer that goes back by itself cannot be armed: {err.strip()}")
 
     def probe(self) -> str:
         """Ask everything once; what is wrong, empty for nothing."""
         for probe in self.params["probes"]:
-            status, body, headers = _probe.ask_site(probe["name"], probe["path"])
-            problem = _gate.answer_problem(status, body, probe.get("release_key", ""), self.params["release"])
+            status, body, headers = http.ask_site(probe["name"], probe["path"])
+            problem = gate.answer_problem(status, body, probe.get("release_key", ""), self.params["release"])
             colour = headers.get("x-colour", "")
             if not problem and colour != self.params["colour"]:
                 problem = f"it was answered by {colour or 'no colour'}"
@@ -229,12 +232,12 @@ class Trial:
         counted, failed, said = {"requests": 0, "errors": 0, "elsewhere": 0}, 0, ""
         end = time.monotonic() + self.params["watch_seconds"]
         while True:
-            new = _traffic.count_requests(self.log.new(), self.params["colour"], self.params["upstreams"])
+            new = traffic.count_requests(self.log.new(), self.params["colour"], self.params["upstreams"])
             counted = {key: counted[key] + new[key] for key in counted}
             self.result["watched"] = counted
             problem = self.probe()
             failed, said = (failed + 1, problem) if problem else (0, said)
-            verdict = _traffic.watch_problem(usual, counted, failed, self.params["max_error_ratio"])
+            verdict = traffic.watch_problem(usual, counted, failed, self.params["max_error_ratio"])
             if verdict:
                 raise RuntimeError(f"while it was watched, {verdict}" + (f", the last: {said}" if failed else ""))
             if time.monotonic() >= end:
@@ -259,7 +262,7 @@ def allowed(module: AnsibleModule) -> contextlib.AbstractContextManager[None]:
 
     :raises HeldError: on entry; another run may.
     """
-    return _fence.allowed(module.params["app"], module.params["run"])
+    return release_fence.allowed(module.params["app"], module.params["run"])
 
 
 def drain(params: dict[str, Any]) -> dict[str, Any]:
@@ -267,7 +270,7 @@ def drain(params: dict[str, Any]) -> dict[str, Any]:
     others = [address for colour, addresses in params["upstreams"].items() if colour != params["colour"] for address in addresses]
     began = time.monotonic()
     while True:
-        left, seconds = _traffic.open_connections(others), round(time.monotonic() - began, 1)
+        left, seconds = traffic.open_connections(others), round(time.monotonic() - began, 1)
         if not left or seconds >= params["drain_timeout"]:
             return {"drain_seconds": seconds, "leftovers": left}
         time.sleep(0.1)
@@ -279,9 +282,9 @@ def change(module: AnsibleModule, folder: Path) -> dict[str, Any]:
     :raises HeldError: another run may.
     """
     params = module.params
-    if params["state"] == "served" and not module.check_mode and _edge_state.observe(folder)["uncommitted"]:
+    if params["state"] == "served" and not module.check_mode and state.observe(folder)["uncommitted"]:
         disarm(module)  # before the look that decides: the timer must not go back in between
-    before = _edge_state.observe(folder)
+    before = state.observe(folder)
     # Maintenance that stands there because there was no colour yet ends with the first one.
     maintenance = bool(before["maintenance"] and before["colour"]) if params["maintenance"] is None else params["maintenance"]
     wanted = {"colour": params["colour"], "maintenance": maintenance or not params["colour"]}
@@ -296,8 +299,8 @@ def change(module: AnsibleModule, folder: Path) -> dict[str, Any]:
                 result.update(Trial(module, folder).run(before, maintenance))
             else:
                 if moves:
-                    result["switched_at"] = _edge_state.switch(folder, params["colour"], maintenance)
-                _edge_state.commit(folder)
+                    result["switched_at"] = state.switch(folder, params["colour"], maintenance)
+                state.commit(folder)
         except RuntimeError as error:
             module.fail_json(
                 msg=f"{params['colour']} ({params['release']}): {error}. The edge serves {before['colour'] or 'nothing'} again.",

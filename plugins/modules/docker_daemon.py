@@ -73,8 +73,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _docker_daemon as daemon
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.docker import daemon
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import docker, statefile
 
 UNIT = "docker.service"
 CONFIG = Path(daemon.CONFIG)
@@ -131,11 +131,18 @@ class Host:
 
     def containers(self) -> list[daemon.Container]:
         """All that run."""
-        ids = self.out("docker", "ps", "--quiet", "--no-trunc").split()
-        form = '{{json .Name}} {{json .HostConfig.RestartPolicy.Name}} {{json (index .Config.Labels "com.docker.swarm.task.id")}}'
-        lines = self.out("docker", "inspect", "--format", form, *ids).splitlines() if ids else []
-        rows = [[json.loads(word) for word in line.split(" ", 2)] for line in lines]
-        return [daemon.Container(str(name).lstrip("/"), policy, bool(task)) for name, policy, task in rows]
+        try:
+            found = docker.inspected(lambda argv: self.run(*argv))
+        except (OSError, RuntimeError):
+            return []
+        return [
+            daemon.Container(
+                entry["Name"].lstrip("/"),
+                entry["HostConfig"]["RestartPolicy"]["Name"],
+                bool((entry["Config"]["Labels"] or {}).get("com.docker.swarm.task.id")),
+            )
+            for entry in found
+        ]
 
     def refused(self, text: str) -> list[str]:
         """What dockerd says against a file. It can be asked since version 23; one that is not there says nothing."""
@@ -156,7 +163,7 @@ class Host:
         if text:
             replace_file(CONFIG, text)
         else:
-            _statefile.remove(CONFIG)
+            statefile.remove(CONFIG)
 
     def reload(self, wanted: bool) -> bool:
         """Let the daemon take live-restore; whether it did."""
@@ -190,7 +197,7 @@ class Host:
             self.write(plan.safe if plan.restart else plan.text)
             if not self.reload(plan.live):
                 self.write(before)
-                _statefile.remove(BEFORE)
+                statefile.remove(BEFORE)
                 raise RuntimeError(
                     "Docker did not take live-restore by a reload (journalctl -u docker tells why), and a restart without it would stop"
                     " containers. The old daemon.json is back; Docker was not restarted."
@@ -203,14 +210,14 @@ class Host:
             self.write(plan.safe)
             again = self.restart()
             self.write(before)
-            _statefile.remove(BEFORE)
+            statefile.remove(BEFORE)
             after = (
                 f"With the old one it does not start either: {again}."
                 if again
                 else "The old file is back, and Docker runs with it."
             )
             raise RuntimeError(f"dockerd does not start with the new {daemon.CONFIG}: {problem}. {after}")
-        _statefile.remove(BEFORE)
+        statefile.remove(BEFORE)
 
 
 def unit_text() -> str:
@@ -238,7 +245,7 @@ def replace_file(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, path)
-    _statefile.sync_folder(path.parent)
+    statefile.sync_folder(path.parent)
 
 
 def main() -> None:

@@ -78,7 +78,8 @@ removed:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _assets, _fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import assets
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence
 
 
 def main() -> None:
@@ -97,11 +98,11 @@ def main() -> None:
     )
     params, folder = module.params, Path(module.params["path"])
     try:
-        with _fence.allowed(params["app"], params["run"]):
-            result = _assets.publish(
+        with fence.allowed(params["app"], params["run"]):
+            result = assets.publish(
                 folder, Path(params["archive"]), params["release"], params["image"], {params["release"], *params["keep"]}
             )
-    except _fence.HeldError as error:
+    except fence.HeldError as error:
         module.fail_json(msg=str(error))
     except ValueError as error:
         module.fail_json(msg=f"The assets of {params['release']} cannot be published: {error}")

@@ -65,7 +65,8 @@ token:
 import uuid
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _ask_edge, _live_edge
+from ansible_collections.kasaneha.deploy.plugins.module_utils.checks import edge as checks_edge
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
 
 
 def main() -> None:
@@ -80,8 +81,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    edge, token = _ask_edge.Edge(params["address"]), f"verify-{uuid.uuid4().hex}"
-    checks = _live_edge.checks(edge, params["sites"], params["limits"], params["limit_exempt"], token) if params["sites"] else []
+    edge, token = http.Server(params["address"]), f"verify-{uuid.uuid4().hex}"
+    checks = checks_edge.checks(edge, params["sites"], params["limits"], params["limit_exempt"], token) if params["sites"] else []
     module.exit_json(changed=False, checks=checks, token=token)
 
 

@@ -78,7 +78,7 @@ code:
   type: int
 """
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_module import BackupModule
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.module import BackupModule
 
 
 def main() -> None:

@@ -93,15 +93,15 @@ code:
 import time
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup import Engine
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_module import BackupModule
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.module import BackupModule
 
 
 def predicted(engine: Engine, max_age: int) -> dict[str, Any]:
     """What a run would do, without doing it."""
     engine.sets.ready(create=False)
-    fresh = _backup_plan.fresh(engine.sets.entries(), time.time(), max_age) if max_age else ""
+    fresh = plan.fresh(engine.sets.entries(), time.time(), max_age) if max_age else ""
     return {"changed": not fresh, "copied": [], "removed": [], **({"set": engine.sets.find(fresh).summary()} if fresh else {})}
 
 

@@ -122,20 +122,20 @@ code:
 
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup import Engine
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_module import BackupModule
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as backup_manifest
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.module import BackupModule
 
 
 def predicted(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
     """What a restore would do; a set that cannot be restored fails here already."""
     nothing = {"changed": True, "saved": "", "kept": "", "closed_seconds": 0.0}
     if wanted["state"] == "undone":
-        engine.returnable()
+        engine.restore.previous()
         return nothing
     if wanted["backup"].endswith((".sql", ".sql.gz")):
         return nothing
-    return {**nothing, "set": engine.restorable(wanted["backup"], wanted["foreign"], wanted["allow_empty"]).summary()}
+    return {**nothing, "set": engine.restore.check(wanted["backup"], wanted["foreign"], wanted["allow_empty"]).summary()}
 
 
 def rows(engine: Engine, name: str) -> str:
@@ -143,7 +143,7 @@ def rows(engine: Engine, name: str) -> str:
     sets = engine.sets.all()
     if name.endswith((".sql", ".sql.gz")) or not any(entry.verified for entry in sets):
         return ""
-    counted = _backup_manifest.rows(engine.sets.find(name).manifest)
+    counted = backup_manifest.rows(engine.sets.find(name).manifest)
     return "".join(f"{table} {count}\n" for table, count in sorted(counted.items()))
 
 
@@ -167,9 +167,9 @@ def main() -> None:
         if module.check_mode:
             result = predicted(engine, wanted)
         elif wanted["state"] == "undone":
-            result = engine.undo(wanted["wait"])
+            result = engine.restore.undo(wanted["wait"])
         else:
-            result = engine.restore(
+            result = engine.restore.run(
                 wanted["backup"],
                 wanted["identity"],
                 wanted["foreign"],

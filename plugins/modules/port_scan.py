@@ -60,7 +60,7 @@ import socket
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _scan
+from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall import scan as firewall_scan
 
 
 def main() -> None:
@@ -75,7 +75,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        wanted = sorted({*_scan.ports(module.params["ports"] or _scan.USUAL), *module.params["also"]})
+        wanted = sorted({*firewall_scan.ports(module.params["ports"] or firewall_scan.USUAL), *module.params["also"]})
     except ValueError as error:
         module.fail_json(msg=f"ports: {error}.")
     scans: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ def main() -> None:
         scan: dict[str, Any] = {"address": name, "ports": {}, "error": ""}
         try:
             scan["address"] = str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
-            scan["ports"] = _scan.scan(scan["address"], wanted, module.params["timeout"])
+            scan["ports"] = firewall_scan.scan(scan["address"], wanted, module.params["timeout"])
         except OSError as error:
             scan["error"] = error.strerror or str(error)
         scans.append(scan)

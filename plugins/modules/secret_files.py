@@ -68,7 +68,7 @@ differs:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _fence, _secrets
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence, secrets
 
 
 def main() -> None:
@@ -87,13 +87,13 @@ def main() -> None:
     )
     params, folder = module.params, Path(module.params["path"])
     try:
-        wanted = _secrets.desired(params["files"], params["owners"], params["private"])
-        found = _secrets.observe(folder, params["private"])
-        differs = _secrets.differences(found, wanted)
+        wanted = secrets.desired(params["files"], params["owners"], params["private"])
+        found = secrets.observe(folder, params["private"])
+        differs = secrets.differences(found, wanted)
         if differs and not module.check_mode:
-            with _fence.allowed(params["app"], params["run"]):
-                _secrets.apply(folder, found, wanted)
-    except _fence.HeldError as error:
+            with fence.allowed(params["app"], params["run"]):
+                secrets.apply(folder, found, wanted)
+    except fence.HeldError as error:
         module.fail_json(msg=str(error))
     except ValueError as error:
         module.fail_json(msg=f"app_secrets: {error}")

@@ -116,7 +116,8 @@ import shutil
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _firewall, _ufw
+from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall import rules
+from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall import ufw as firewall_ufw
 
 SNAPSHOT = "/var/lib/firewall/unconfirmed"  # the service that goes back knows it too
 DEFAULTS = "/etc/default/ufw"
@@ -149,25 +150,25 @@ class Host:
             raise RuntimeError(f"{' '.join(command)}: {(err or out).strip()}")
         return out
 
-    def observe(self) -> _ufw.Observed:
+    def observe(self) -> firewall_ufw.Observed:
         """UFW as it is written and as it is loaded."""
         # An installation that was cut short is none, though the command is there.
         _code, status, _err = self.module.run_command(["dpkg-query", "--show", "--showformat=${db:Status-Status}", "ufw"])
         ufw = self.module.get_bin_path("ufw") if status == "installed" else None
         active = bool(ufw) and "Status: active" in self.run("ufw", "status")
-        settings = _ufw.read_settings(read(DEFAULTS))
+        settings = firewall_ufw.read_settings(read(DEFAULTS))
         written = {v6: read(path) for v6, path in RULES.items() if not v6 or settings.get("IPV6") == "yes"}
         loaded = {v6: self.run("ip6tables" if v6 else "iptables", "-S") for v6 in written} if active else {}
-        conf = _ufw.read_settings(read(CONF))
-        return _ufw.Observed(
+        conf = firewall_ufw.read_settings(read(CONF))
+        return firewall_ufw.Observed(
             installed=bool(ufw),
             active=active,
             pending=os.path.isdir(SNAPSHOT),
-            entries=tuple(entry for v6, path in RULES.items() for entry in _ufw.parse(read(path), v6)),
+            entries=tuple(entry for v6, path in RULES.items() for entry in firewall_ufw.parse(read(path), v6)),
             settings=settings,
             logging=conf.get("LOGLEVEL", ""),
-            discovery=any(_ufw.DISCOVERY.search(read(path)) for path in BEFORE) or not ufw,
-            stale=active and _ufw.is_stale(written, loaded),
+            discovery=any(firewall_ufw.DISCOVERY.search(read(path)) for path in BEFORE) or not ufw,
+            stale=active and firewall_ufw.is_stale(written, loaded),
         )
 
     def write(self, path: str, text: str) -> None:
@@ -196,24 +197,24 @@ class Host:
         seconds = self.params["rollback_seconds"]
         self.run("systemd-run", f"--unit={unit}", f"--on-active={seconds}", "--timer-property=AccuracySec=100ms")
 
-    def apply(self, plan: _ufw.Plan, ssh: list[_ufw.Entry]) -> None:
+    def apply(self, plan: firewall_ufw.Plan, ssh: list[firewall_ufw.Entry]) -> None:
         """Carry a plan out. Everything that lets in comes before what closes."""
         self.arm()
         if plan.settings:
-            self.write(DEFAULTS, _ufw.write_settings(read(DEFAULTS), plan.settings))
+            self.write(DEFAULTS, firewall_ufw.write_settings(read(DEFAULTS), plan.settings))
         if plan.drop_discovery:
             for path in BEFORE:
-                self.write(path, _ufw.without_discovery(read(path)))
+                self.write(path, firewall_ufw.without_discovery(read(path)))
         if plan.first:
             self.run("ufw", plan.first)
         for entry in plan.add:
-            self.run("ufw", *_ufw.command(entry))
-        written = {entry for v6, path in RULES.items() for entry in _ufw.parse(read(path), v6)}
-        missing = [_ufw.shown(entry) for entry in ssh if entry not in written]
+            self.run("ufw", *firewall_ufw.command(entry))
+        written = {entry for v6, path in RULES.items() for entry in firewall_ufw.parse(read(path), v6)}
+        missing = [firewall_ufw.shown(entry) for entry in ssh if entry not in written]
         if missing:
             raise RuntimeError(f"UFW did not take the rule that lets SSH in ({', '.join(missing)}); it was not enabled")
         for entry in plan.remove:
-            self.run("ufw", "--force", *_ufw.command(entry, delete=True))
+            self.run("ufw", "--force", *firewall_ufw.command(entry, delete=True))
         if plan.logging:
             self.run("ufw", "logging", plan.logging)
         if plan.last:
@@ -260,19 +261,23 @@ def main() -> None:
         module.exit_json(**{**result, "changed": True})
 
     ssh_rules = [{"name": "ssh", "port": port, "from": params["ssh_from"]} for port in params["ssh_ports"]]
-    ssh = _ufw.wanted(_firewall.normalised(ssh_rules), params["tag"], params["ipv6"])
+    ssh = firewall_ufw.wanted(rules.normalised(ssh_rules), params["tag"], params["ipv6"])
     try:
         now = host.observe()
-        target = ssh + [entry for entry in _ufw.wanted(params["rules"], params["tag"], params["ipv6"]) if entry not in ssh]
-        plan = _ufw.plan(now, target, params["tag"], params["purge_foreign"], params["logging"], params["ipv6"])
-        problems = _ufw.dead_rules(now, target, params["tag"], params["purge_foreign"])
+        target = ssh + [
+            entry for entry in firewall_ufw.wanted(params["rules"], params["tag"], params["ipv6"]) if entry not in ssh
+        ]
+        plan = firewall_ufw.plan(now, target, params["tag"], params["purge_foreign"], params["logging"], params["ipv6"])
+        problems = firewall_ufw.dead_rules(now, target, params["tag"], params["purge_foreign"])
         problems += [] if ssh else ["No SSH port would stay open: give ssh_ports and ssh_from. Nothing was changed."]
         result.update(changed=plan.changed, actions=plan.lines, problems=problems, unconfirmed=now.pending)
         result["foreign"] = [
-            _ufw.shown(entry) for entry in now.entries if entry not in plan.remove and not _ufw.is_own(entry, params["tag"])
+            firewall_ufw.shown(entry)
+            for entry in now.entries
+            if entry not in plan.remove and not firewall_ufw.is_own(entry, params["tag"])
         ]
         if module._diff:
-            result["diff"] = {"before": _ufw.describe(now), "after": _ufw.describe(now, plan)}
+            result["diff"] = {"before": firewall_ufw.describe(now), "after": firewall_ufw.describe(now, plan)}
         if module.check_mode:
             module.exit_json(**result)
         if problems or not now.installed:

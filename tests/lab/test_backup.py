@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as manifests
 
 from .backups import CANARY, CONTENT, DATABASE, EVERYTHING, LONGEST, USER, Shop, as_root
 from .boxes import WAIT, Lab

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_manifest as manifests
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as manifests
 
 from .backups import DATABASE, USER, Shop, as_root
 from .boxes import Lab

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils._backup_postgres import LOCK_KEY
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.postgres import LOCK_KEY
 
 from .backups import DATABASE, ROWS, USER, Shop, as_root
 from .boxes import Lab

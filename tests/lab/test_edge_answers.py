@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _traffic
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import traffic
 
 from .boxes import Lab
 from .edge_box import ASSETS, BALANCED, PORTS, SITE, WWW, Answer, Edge, to, trusting
@@ -302,12 +302,12 @@ def test_only_what_the_application_was_asked_says_something_of_a_release(edge: E
     assert statuses == [200, 503, 503, 200, 500]
     lines = edge.log()[before:]
     assert {line["colour"] for line in lines} == {"blue"} and len(lines) == 5  # nginx names the colour beside all of them
-    assert _traffic.count_requests(lines, "blue", UPSTREAMS) == {"requests": 2, "errors": 1, "elsewhere": 0}
-    assert _traffic.count_requests(lines, "blue", {"green": UPSTREAMS["blue"]}) == {"requests": 2, "errors": 1, "elsewhere": 1}
+    assert traffic.count_requests(lines, "blue", UPSTREAMS) == {"requests": 2, "errors": 1, "elsewhere": 0}
+    assert traffic.count_requests(lines, "blue", {"green": UPSTREAMS["blue"]}) == {"requests": 2, "errors": 1, "elsewhere": 1}
 
 
 def test_only_connections_of_nginx_hold_up_a_drain(edge: Edge) -> None:
-    edge.put("/opt/traffic.py", Path(_traffic.__file__).read_text())
+    edge.put("/opt/traffic.py", Path(traffic.__file__).read_text())
     count = f"cd /opt; python3 -c 'import traffic; print(traffic.open_connections({json.dumps(UPSTREAMS['blue'])}))'"
     held = 'import socket, time; held = [socket.create_connection(("127.0.0.1", port)) for port in (18080, 18081)]'
     edge.sh(f"setsid python3 -c '{held}; print(7, flush=True); time.sleep(60)' >/tmp/held 2>&1 & echo $! >/tmp/holder")

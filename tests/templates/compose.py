@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from ansible_collections.kasaneha.deploy.plugins.module_utils._release import image_record
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.images import image_record
 from inventory import inventory
 from render import ROLES, render
 

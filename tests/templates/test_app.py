@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils._containers import described
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.containers import described
 from compose import BACKEND, DIGEST, data, data_text, release, release_text, service
 from inventory import SECRETS, inventory
 from render import evaluate, render

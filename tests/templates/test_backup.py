@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _backup_plan
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan
 from inventory import SECRETS, inventory
 from render import ROLES, render
 
@@ -27,7 +27,7 @@ def configuration(tmp_path: Any, **changes: Any) -> dict[str, Any]:
 
 def test_the_inventory_of_production_is_sound(tmp_path: Any) -> None:
     found = configuration(tmp_path)
-    assert _backup_plan.config_problems(found) == []
+    assert plan.config_problems(found) == []
     assert found["probes"] == ["http://127.0.0.1:18080/health", "http://127.0.0.1:18180/health"]
     assert found["root"] == "/var/backups/kasaneha" and found["files"] == [
         {"name": "uploads", "path": "/var/lib/kasaneha/uploads"}
@@ -44,7 +44,7 @@ def test_the_application_is_asked_by_its_name(tmp_path: Path) -> None:
     services = copy.deepcopy(inventory("prod")["app_services"])
     services["backend"]["health"] = {"path": "/health", "host": "{{ site_domain }}", "status": [200, 401]}
     found = configuration(tmp_path, app_services=services, site_domain="shop.test")
-    assert _backup_plan.config_problems(found) == []
+    assert plan.config_problems(found) == []
     assert found["probes"][1] == {"url": "http://127.0.0.1:18180/health", "host": "shop.test", "status": [200, 401]}
 
 

@@ -16,7 +16,7 @@ import jinja2
 import pytest
 import yaml
 from ansible.module_utils.common.validation import check_type_bool, check_type_int
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _preflight
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import problems as inventory_problems
 from jinja2 import nodes
 from render import ROLES
 from role import NAMES, engine, options, template
@@ -153,7 +153,7 @@ TEXTS = ("true", "True", "yes", "on", "1", "y", "T", "false", "no", "off", "0", 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_cast_means_what_the_specification_means_or_is_refused(text: str) -> None:
     for kind, check, cast in (("bool", check_type_bool, "bool"), ("int", check_type_int, "int")):
-        refused = bool(_preflight.cast_problems({"x": {"type": kind}}, {"x": text}))
+        refused = bool(inventory_problems.cast_problems({"x": {"type": kind}}, {"x": text}))
         try:
             means = check(text)
         except TypeError:
@@ -171,10 +171,10 @@ def test_what_yaml_made_a_value_already() -> None:
     fine = {"a": True, "b": False, "c": 1, "d": 80, "e": -1}
     specs = {"a": "bool", "b": "bool", "c": "bool", "d": "int", "e": "int"}
     options_of = {name: {"type": kind} for name, kind in specs.items()}
-    assert _preflight.cast_problems(options_of, fine) == []
-    [problem] = _preflight.cast_problems(options_of, {"d": 80.0})
+    assert inventory_problems.cast_problems(options_of, fine) == []
+    [problem] = inventory_problems.cast_problems(options_of, {"d": 80.0})
     assert problem == "d: 80.0 is no number in plain digits. Write 80."
-    [problem] = _preflight.cast_problems(options_of, {"a": "y"})
+    [problem] = inventory_problems.cast_problems(options_of, {"a": "y"})
     assert problem.startswith("a: 'y' is read") and "true or false" in problem
 
 

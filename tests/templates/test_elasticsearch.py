@@ -12,7 +12,7 @@ from typing import Any
 import fluentd
 import pytest
 import yaml
-from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_redact import Redactor
+from ansible_collections.kasaneha.deploy.plugins.module_utils.logs.redact import Redactor
 from render import ROLES, render
 
 BASE: dict[str, Any] = {

@@ -7,11 +7,11 @@ import re
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _firewall
+from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall import rules as firewall_rules
 from inventory import inventory
 from render import evaluate, render
 
-RULES = _firewall.normalised(
+RULES = firewall_rules.normalised(
     [
         {"name": "db", "port": 5432, "from": ["10.0.0.4", "10.0.1.0/24", "fd00::4"], "container": True},
         {"name": "feed", "port": "7000:7010", "proto": "udp", "from": "any", "interface": "eth1", "container": True},
@@ -84,8 +84,8 @@ def test_bridges_and_trusted_interfaces(template: str) -> None:
 def test_one_server_opens_the_web_alone(environment: str, groups: tuple[str, ...], names: set[str]) -> None:
     members = {group: ["server"] for group in ("all", *groups)}
     rules = rules_of(inventory(environment, groups, groups=members, hosts={"server": {"private_address": "server.example"}}))
-    assert {rule["name"] for rule in _firewall.normalised(rules)} == names
-    assert not _firewall.rule_problems(rules, ["eth0"])
+    assert {rule["name"] for rule in firewall_rules.normalised(rules)} == names
+    assert not firewall_rules.rule_problems(rules, ["eth0"])
 
 
 FLEET = {"edge": ["e1"], "app": ["server", "a2"], "db": ["server"], "cache": ["d2"], "all": ["e1", "server", "a2", "d2"]}
@@ -94,7 +94,7 @@ ADDRESSES = {"e1": "10.0.0.1", "server": "10.0.0.2", "a2": "10.0.0.3", "d2": "10
 
 def test_a_fleet_opens_its_ports_to_its_own_hosts_alone() -> None:
     hosts = {host: {"private_address": address} for host, address in ADDRESSES.items()}
-    rules = _firewall.normalised(rules_of(inventory("prod", ("app", "db"), groups=FLEET, hosts=hosts)))
+    rules = firewall_rules.normalised(rules_of(inventory("prod", ("app", "db"), groups=FLEET, hosts=hosts)))
     assert {(rule["name"], rule["port"], tuple(rule["from"]), rule["container"]) for rule in rules} == {
         ("backend blue", "18080", ("10.0.0.1",), True),
         ("backend green", "18180", ("10.0.0.1",), True),

@@ -8,7 +8,7 @@ from typing import Any
 
 import edge
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils._logs_plan import role_problems
+from ansible_collections.kasaneha.deploy.plugins.module_utils.logs.problems import role_problems
 from inventory import SECRETS, inventory
 from render import evaluate, render
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import trust_as_template
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _secrets
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import secrets as release_secrets
 from render import render
 from role import engine, template
 
@@ -138,7 +138,7 @@ def test_an_unsafe_value_reaches_its_file_byte_for_byte(case: str, through: str)
     templar = engine("app", **loaded(f"app_secrets: {{{value}}}\n{vault}"), **SERVICES)
     files = template(templar, "{{ _app_secret_files }}")
     assert files == {"backend": {"a": TEXTS[case]}}
-    wanted = _secrets.desired(files, {"backend": "1"}, True)
+    wanted = release_secrets.desired(files, {"backend": "1"}, True)
     assert wanted["backend/a"].content == CONTENTS[case]
     assert [problem for problem in template(templar, f"{{{{ {LOOKUP} }}}}") if case != "one line break"] == []
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _wiring
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import wiring
 from inventory import inventory
 from render import ROLES, evaluate
 from role import NAMES, arguments, engine, options, role_tasks, template
@@ -110,7 +110,7 @@ def test_every_role_is_asked() -> None:
 
 @pytest.mark.parametrize("environment", ["prod", "staging", "local"])
 def test_a_shipped_inventory_is_refused_by_no_role(environment: str) -> None:
-    assert problems(environment, _wiring.GROUPS) == {}
+    assert problems(environment, wiring.GROUPS) == {}
 
 
 def test_that_of_a_developer_is_refused_by_no_role() -> None:
@@ -127,7 +127,7 @@ def test_each_judgement_is_asked() -> None:
         "certbot_certificates": [{"name": "a", "names": ["a_b"]}], "firewall_extra_rules": [{"name": "x"}],
         "monitoring_slo_objective": 7, "logging_keep_days": 0,
     }  # fmt: skip
-    assert set(problems("prod", _wiring.GROUPS, **wrong)) == set(JUDGED)
+    assert set(problems("prod", wiring.GROUPS, **wrong)) == set(JUDGED)
 
 
 def examples() -> dict[str, dict[str, Any]]:
@@ -141,7 +141,7 @@ def examples() -> dict[str, dict[str, Any]]:
 def test_an_example_of_the_documentation_is_refused_by_no_role(name: str, tmp_path: Path) -> None:
     (tmp_path / "group_vars/all").mkdir(parents=True)
     (tmp_path / "group_vars/all/app.yml").write_text(yaml.safe_dump(examples()[name]))
-    assert problems(str(tmp_path), _wiring.needed_groups(examples()[name])) == {}
+    assert problems(str(tmp_path), wiring.needed_groups(examples()[name])) == {}
 
 
 def test_there_are_such_examples() -> None:

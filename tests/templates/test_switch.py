@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state, _traffic
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import traffic
 from edge import (
     WITH_API,
     Directive,
@@ -194,7 +195,7 @@ def test_the_watch_reads_what_the_edge_writes() -> None:
     said = {"$colour": "green", "$status": "200", "$upstream_addr": "10.0.0.4:1, 10.0.0.4:2"}
     line = re.sub(r"\$\w+", lambda found: said.get(found[0], "1"), log_format(http(), "main"))
     for blue, green, elsewhere in ((["10.0.0.4:1"], ["10.0.0.4:2"], 0), (["10.0.0.4:2"], ["10.0.0.4:1"], 1)):
-        counted = _traffic.count_requests(_traffic.entries(line.encode()), "green", {"blue": blue, "green": green})
+        counted = traffic.count_requests(traffic.entries(line.encode()), "green", {"blue": blue, "green": green})
         assert counted == {"requests": 1, "errors": 0, "elsewhere": elsewhere}
 
 
@@ -277,13 +278,13 @@ def test_the_service_goes_back_only_if_nobody_confirmed_and_before_nginx_starts(
 @pytest.mark.parametrize(("flags", "colour"), [(["--no-target-directory"], "blue"), ([], "")])
 def test_the_service_does_what_the_engine_does(tmp_path: Path, flags: list[str], colour: str) -> None:
     (tmp_path / "states").mkdir()
-    _edge_state.switch(tmp_path, "blue")
-    _edge_state.arm(tmp_path)
-    _edge_state.switch(tmp_path, "green")
+    state.switch(tmp_path, "blue")
+    state.arm(tmp_path)
+    state.switch(tmp_path, "green")
     program, flag, *paths = shlex.split(unit(str(tmp_path))["Service"]["ExecStart"])
     assert [flag] == ["--no-target-directory"]
     subprocess.run([program, *flags, *paths], check=True)  # without the flag the link would land inside the state
-    assert _edge_state.observe(tmp_path)["colour"] == colour
+    assert state.observe(tmp_path)["colour"] == colour
 
 
 # --- sites ----------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import jinja2
 import pytest
 import yaml
 from ansible_collections.kasaneha.deploy.plugins.lookup import undeclared_problems
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _description, _names, _wiring
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description, wiring
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import names as inventory_names
 from jinja2 import nodes
 from render import ROLES
 from role import engine, template
@@ -109,7 +110,7 @@ DECLARED = undeclared_problems.declared()
 
 def refused(names: Iterable[str]) -> list[str]:
     """What the lookup says of names."""
-    return _names.undeclared_problems(names, DECLARED, undeclared_problems.facts())
+    return inventory_names.undeclared_problems(names, DECLARED, undeclared_problems.facts())
 
 
 def test_nothing_that_a_run_sets_is_refused() -> None:
@@ -131,16 +132,14 @@ def test_nothing_of_ansible_s_own_is_refused() -> None:
 def test_what_playbooks_read_without_a_role_is_listed() -> None:
     """And nothing else is."""
     read = {name for name in read_by(PLAYBOOKS) if not name.startswith(("_", "ansible_", "fleet_"))} - MAGIC
-    options = DECLARED - _names.PLAYBOOK_VARIABLES
-    assert sorted(read - set_by([*PLAYBOOKS, *ROLE_FILES]) - options - _names.PLAYBOOK_VARIABLES) == []
+    options = DECLARED - inventory_names.PLAYBOOK_VARIABLES
+    assert sorted(read - set_by([*PLAYBOOKS, *ROLE_FILES]) - options - inventory_names.PLAYBOOK_VARIABLES) == []
     wired = {
-        name
-        for module in (_description, _wiring)
-        for name in re.findall(r'said\.get\("(\w+)"', Path(module.__file__).read_text())
+        name for module in (description, wiring) for name in re.findall(r'said\.get\("(\w+)"', Path(module.__file__).read_text())
     }
     assert wired - {name for name in wired if name.startswith("ansible_")} - DECLARED == set()
-    assert sorted(_names.PLAYBOOK_VARIABLES - read - wired) == []
-    assert not _names.PLAYBOOK_VARIABLES & options
+    assert sorted(inventory_names.PLAYBOOK_VARIABLES - read - wired) == []
+    assert not inventory_names.PLAYBOOK_VARIABLES & options
 
 
 def test_every_role_s_variables_are_declared() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from alert_cases import BACKEND, CASES, IDLE
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _monitoring
+from ansible_collections.kasaneha.deploy.plugins.module_utils.monitoring import configuration
 from inhibition import held_back
 from promtool import PROMTOOL
 
@@ -26,7 +26,7 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool here: 
 
 def rules() -> dict[str, Any]:
     """All of our rules, as the role makes them."""
-    return _monitoring.alert_rules([yaml.safe_load(file.read_text()) for file in FILES])
+    return configuration.alert_rules([yaml.safe_load(file.read_text()) for file in FILES])
 
 
 def alerts() -> Iterator[dict[str, Any]]:
@@ -105,7 +105,7 @@ def test_every_alert_has_a_case_and_a_page() -> None:
 
 def test_every_alert_says_what_and_how_bad() -> None:
     for rule in alerts():
-        assert rule["labels"]["severity"] in (*_monitoring.SEVERITIES, "none"), rule["alert"]
+        assert rule["labels"]["severity"] in (*configuration.SEVERITIES, "none"), rule["alert"]
         assert set(rule["annotations"]) == {"summary", "description"}, rule["alert"]
         assert rule["annotations"]["summary"][-1] != ".", rule["alert"]
 
@@ -127,7 +127,7 @@ def test_nothing_that_means_something_else_in_prometheus_3() -> None:
 @needs_promtool
 def test_promtool_takes_the_rules(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(
-        yaml.safe_dump(_monitoring.alert_rules([yaml.safe_load(f.read_text()) for f in FILES], runbook="https://x"))
+        yaml.safe_dump(configuration.alert_rules([yaml.safe_load(f.read_text()) for f in FILES], runbook="https://x"))
     )
     done = subprocess.run(
         [str(PROMTOOL), "check", "rules", str(tmp_path / "rules.yml")], capture_output=True, text=True, check=False
@@ -155,7 +155,7 @@ def alert(name: str, host: str = "a") -> dict[str, str]:
 
 def silent(jobs: list[dict[str, Any]], *firing: dict[str, str]) -> set[tuple[str, str]]:
     """Which of these alerts nobody hears of: name and host."""
-    rules = _monitoring.alertmanager([], {}, "", jobs)["inhibit_rules"]
+    rules = configuration.alertmanager([], {}, "", jobs)["inhibit_rules"]
     return {(one["alertname"], one.get("instance", "")) for one in held_back(rules, firing)}
 
 
@@ -176,7 +176,7 @@ NAMES = sorted(set(CASES) - {"Watchdog"})
 @pytest.mark.parametrize("jobs", [ONE_OF_EACH, TWO_OF_EACH])
 def test_a_dead_host_holds_back_its_own_alerts_alone(jobs: list[dict[str, Any]]) -> None:
     """Everything fires on two hosts at once; the dead one, which nothing depends on, is the third."""
-    calm = [alert(name, host) for name in NAMES for host in ("a", "b") if name not in _monitoring.CAUSES.split("|")]
+    calm = [alert(name, host) for name in NAMES for host in ("a", "b") if name not in configuration.CAUSES.split("|")]
     calm = [
         one for one in calm if one["alertname"] not in {"SiteDown", "ErrorBudgetFastBurn", "DiskFull"}
     ]  # those explain others
@@ -193,7 +193,7 @@ def test_a_dead_host_holds_back_its_own_alerts_alone(jobs: list[dict[str, Any]])
     assert len(calm) > 80
 
 
-@pytest.mark.parametrize("cause", sorted(_monitoring.CAUSES.split("|")))
+@pytest.mark.parametrize("cause", sorted(configuration.CAUSES.split("|")))
 def test_the_site_hangs_on_the_only_host_of_a_part(cause: str) -> None:
     hosts = [(name, "a" if "instance" in alert(name) else "") for name in sorted(SITE - {"SiteDown"})] + [
         ("SiteDown", "https://shop.test/")
@@ -238,7 +238,7 @@ def test_one_service_does_not_explain_another() -> None:
 
     def heard(*causes: dict[str, str]) -> set[tuple[str, str]]:
         firing = [slow, *others]
-        rules = _monitoring.alertmanager([], {}, "", jobs)["inhibit_rules"]
+        rules = configuration.alertmanager([], {}, "", jobs)["inhibit_rules"]
         back = held_back(rules, [*causes, *firing])
         return {(one["alertname"], one["service"]) for one in firing if one not in back}
 

@@ -46,27 +46,27 @@ def test_cases_without_a_name_are_counted() -> None:
 
 def test_what_became_of_each() -> None:
     old = {
-        "f.py::stays": False,
-        "f.py::goes": False,
-        "f.py::rarer": False,
-        "f.py::long": True,
-        "f.py::back": True,
-        "f.py::moves": False,
+        "unit/f.py::stays": False,
+        "unit/f.py::goes": False,
+        "unit/f.py::rarer": False,
+        "unit/f.py::long": True,
+        "unit/f.py::back": True,
+        "unit/f.py::moves": False,
     }
     new = {
-        "f.py::stays": False,
-        "f.py::comes": False,
-        "g.py::rarer": True,
-        "f.py::long": True,
-        "f.py::back": False,
-        "g.py::moves": False,
+        "unit/f.py::stays": False,
+        "unit/f.py::comes": False,
+        "unit/g.py::rarer": True,
+        "unit/f.py::long": True,
+        "unit/f.py::back": False,
+        "unit/g.py::moves": False,
     }
     assert compare_tests.compare(old, new) == {
-        "vanished": ["f.py::goes"],
-        "moved to another file": ["f.py::moves", "f.py::rarer"],
-        "moved to make proof": ["f.py::rarer"],
-        "moved from make proof": ["f.py::back"],
-        "appeared": ["f.py::comes"],
+        "vanished": ["unit/f.py::goes"],
+        "moved to another file": ["unit/f.py::moves", "unit/f.py::rarer"],
+        "moved to make proof": ["unit/f.py::rarer"],
+        "moved from make proof": ["unit/f.py::back"],
+        "appeared": ["unit/f.py::comes"],
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _run
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import journal
 from test_release_transaction import FAULT, FAULTS, Fleet
 
 FAULTS["fails"] = [{"ansible.builtin.fail": {"msg": "The gate said no."}}]
@@ -46,12 +46,12 @@ def test_edges_are_told_of_a_host_when_it_has_proven_itself(fleet: Fleet) -> Non
     said = fleet.release()
     assert fleet.code == 0, said[-3000:]
     assert order(fleet) == ["edge1 told without 10.0.0.2", "app2 service", "app2 verify", "edge1 told without"]
-    assert (_run.Releases(fleet.folder / "app2").record() or {})["release"] == "v1"
+    assert (journal.Releases(fleet.folder / "app2").record() or {})["release"] == "v1"
 
 
 def test_a_host_that_does_not_prove_itself_is_told_to_nobody(fleet: Fleet) -> None:
     said = fleet.release("fails", app2="verify")
     assert fleet.code != 0 and "Not every host shows what the record says. v1 serves as before." in said, said[-3000:]
     assert order(fleet) == ["edge1 told without 10.0.0.2", "app2 service", "app2 verify"]
-    assert not _run.Releases(fleet.folder / "app2").record()  # a copy would say that it has
+    assert not journal.Releases(fleet.folder / "app2").record()  # a copy would say that it has
     assert fleet.shown() == ("v1", ["blue", "blue"])

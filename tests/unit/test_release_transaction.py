@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state, _run, _statefile
-from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import Fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import journal
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import Fence
 
 ROOT = Path(__file__).parent.parent.parent
 V1 = {"release": "v1", "colour": "blue", "since": "2026-01-01T00:00:00Z", "services": {}, "history": [], "bad": {}}
@@ -85,8 +87,8 @@ class Fleet:
         for name in ("app1", "edge1", "edge2"):
             (folder / name / "edge/states").mkdir(parents=True)
             if name != "app1":
-                _edge_state.switch(folder / name / "edge", "blue")
-            _statefile.write(folder / name / "release.json", V1)
+                state.switch(folder / name / "edge", "blue")
+            statefile.write(folder / name / "release.json", V1)
             hosts[name] = {"app_name": str(folder / name), "note": str(folder / name / "did")}
         variables = {
             "ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": "{{ ansible_playbook_python }}",
@@ -95,10 +97,10 @@ class Fleet:
         children = {"app": {"hosts": {"app1": {}}}, "edge": {"hosts": {"edge1": {}, "edge2": {}}}}
         inventory = {"all": {"hosts": hosts, "vars": variables, "children": children}}
         (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
-        _statefile.write(
+        statefile.write(
             folder / "later.json", {"id": "99-b", "phase": "start", "phases": {}, "owner": {}, "until": 9e9, "since": "now"}
         )
-        _statefile.write(folder / "v3.json", V3)
+        statefile.write(folder / "v3.json", V3)
 
     def release(self, kind: str = "vanishes", **fault: str) -> str:
         """Deploy v2; what the run said. ``fault``: host and after (before) which step it happens."""
@@ -123,8 +125,8 @@ class Fleet:
 
     def shown(self) -> tuple[str, list[str]]:
         """The release of the record, and what both edges serve."""
-        record = _run.Releases(self.folder / "app1").record() or {}
-        return record["release"], [_edge_state.observe(self.folder / name / "edge")["colour"] for name in ("edge1", "edge2")]
+        record = journal.Releases(self.folder / "app1").record() or {}
+        return record["release"], [state.observe(self.folder / name / "edge")["colour"] for name in ("edge1", "edge2")]
 
 
 @pytest.fixture
@@ -148,7 +150,7 @@ def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours_and_the_next_
     assert "v2 serves, but not everything could be finished" in said
     assert "Both colours run on, until edge2 has confirmed the new one" in said
     assert fleet.shown()[0] == "v2" and fleet.did() == STARTED
-    _edge_state.switch(fleet.folder / "edge2/edge", "blue")  # its timer went back
+    state.switch(fleet.folder / "edge2/edge", "blue")  # its timer went back
     said = fleet.release()
     assert fleet.code == 0, said[-3000:]
     assert fleet.shown() == ("v2", ["green", "green"]) and fleet.did() == [*STARTED, "retire all but green"]
@@ -160,7 +162,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more_not_even_back(fleet: Flee
     assert "Nothing more was changed, not even back" in said
     assert fleet.shown() == ("v3", ["blue", "blue"])  # the edges are as the later run finds them
     assert fleet.did() == ["compose", "service"]
-    assert (_run.Releases(fleet.folder / "app1").run() or {})["id"] == "99-b"
+    assert (journal.Releases(fleet.folder / "app1").run() or {})["id"] == "99-b"
 
 
 def test_a_commit_that_was_written_stays_whatever_became_of_its_answer(fleet: Fleet) -> None:
@@ -177,12 +179,12 @@ def test_a_commit_that_was_written_stays_whatever_became_of_its_answer(fleet: Fl
     said = fleet.release()
     assert fleet.code == 0 and "the answer is lost" in said and "it stays" in said, said[-3000:]
     assert fleet.shown() == ("v2", ["green", "green"]) and fleet.did() == [*STARTED, "retire all but green"]
-    assert _run.Releases(fleet.folder / "app1").run() is None
+    assert journal.Releases(fleet.folder / "app1").run() is None
     assert len({Fence(fleet.folder / name).id() for name in ("app1", "edge1", "edge2")}) == 1
 
 
 def test_a_host_that_cannot_be_told_of_the_run_stops_it_before_it_changed_anything(fleet: Fleet) -> None:
-    _statefile.write(fleet.folder / "edge2/fence.json", {"id": "7-x"})
+    statefile.write(fleet.folder / "edge2/fence.json", {"id": "7-x"})
     tasks = fleet.collection / "playbooks/tasks/release_fence.yml"
     tasks.write_text(
         "---\n- ansible.builtin.set_fact: {ansible_connection: ssh, ansible_port: 1}\n  when: inventory_hostname == 'edge2'\n"
@@ -191,4 +193,4 @@ def test_a_host_that_cannot_be_told_of_the_run_stops_it_before_it_changed_anythi
     said = fleet.release()
     assert fleet.code != 0 and "edge2: cannot be reached" in said, said[-3000:]
     assert fleet.shown() == ("v1", ["blue", "blue"]) and fleet.did() == []
-    assert _run.Releases(fleet.folder / "app1").run() is None  # the lock is given back
+    assert journal.Releases(fleet.folder / "app1").run() is None  # the lock is given back

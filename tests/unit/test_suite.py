@@ -54,10 +54,6 @@ def test_a_step_waits_for_what_it_needs_while_others_go_ahead():
     assert plan([Step("images", ""), Step("server", "", ("images",))], failing=("images",)) == [["images"], []]
 
 
-def test_two_loads_never_run_side_by_side():
-    assert plan([Step("a", "", load=True), Step("b", "", load=True), Step("c", "")]) == [["a", "c"], ["c", "b"], ["b"]]
-
-
 def test_what_measures_time_runs_last_and_by_itself():
     assert plan([Step("clock", "", alone=True), Step("a", ""), Step("b", "")]) == [["a", "b"], ["b"], ["clock"]]
 
@@ -104,8 +100,8 @@ def test_rules_name_steps_and_each_is_used():
     [
         ("docs/edge.md", {"lint", "unit", "collection"}, {"edge", "release"}),
         ("roles/nginx/templates/site.conf.j2", {"edge", "release", "default", "unit"}, {"operations"}),
-        ("plugins/module_utils/_backup_dump.py", {"backup", "containers"}, {"edge", "fleet"}),
-        ("plugins/module_utils/_statefile.py", {"release", "edge", "operations", "firewall"}, {"lab"}),
+        ("plugins/module_utils/backup/dump.py", {"backup", "containers"}, {"edge", "fleet"}),
+        ("plugins/module_utils/io/statefile.py", {"release", "edge", "operations", "firewall"}, {"lab"}),
         ("tests/testinfra/test_fleet.py", {"fleet"}, {"release"}),
         ("molecule/edge/prepare.yml", {"edge"}, {"release"}),
         ("molecule/applications/reader/group_vars/all/app.yml", {"applications"}, {"release"}),

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _containers, _probe
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import containers
 from ansible_collections.kasaneha.deploy.plugins.modules import blue_green_gate
 
 CONTAINER = {
@@ -51,9 +52,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         asked.append(question)
         return 200, b'{"release": "v2", "state": "ready"}', ""
 
-    monkeypatch.setattr(_probe, "fetch", fetch)
-    monkeypatch.setattr(_containers, "observe", lambda *_: [CONTAINER])
-    monkeypatch.setattr(_containers, "last_words", lambda *_: "its last words")
+    monkeypatch.setattr(http, "fetch", fetch)
+    monkeypatch.setattr(containers, "observe", lambda *_: [CONTAINER])
+    monkeypatch.setattr(containers, "last_words", lambda *_: "its last words")
     return asked
 
 

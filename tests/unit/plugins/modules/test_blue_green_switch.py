@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils import _edge_state, _probe
-from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import Fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state as edge_state
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import Fence
 from ansible_collections.kasaneha.deploy.plugins.modules import blue_green_switch
 
 MINE, LATER = "1-aaaa", "2-bbbb"
@@ -50,11 +51,11 @@ class Host:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.app, self.edge, self.fence = folder / "app", folder / "edge", Fence(folder / "app")
         (self.edge / "states").mkdir(parents=True)
-        _edge_state.switch(self.edge, "blue")
+        edge_state.switch(self.edge, "blue")
         self.fence.claim(MINE)
         self.patch = monkeypatch
         self.answers: Callable[[], str] = lambda: "green"  # the colour that answers; "" fails
-        monkeypatch.setattr(_probe, "ask_site", self.ask)
+        monkeypatch.setattr(http, "ask_site", self.ask)
         monkeypatch.setattr(blue_green_switch, "PAUSE", 0.01)
 
     def ask(self, _name: str, _path: str) -> tuple[int, bytes, dict[str, str]]:
@@ -75,7 +76,7 @@ class Host:
 
     def shown(self) -> tuple[str, str]:
         """The colour that is served, and the state to go back to."""
-        found = _edge_state.observe(self.edge)
+        found = edge_state.observe(self.edge)
         return found["colour"], found["uncommitted"]
 
 
@@ -101,8 +102,8 @@ def test_a_trial_that_fails_goes_back(host: Host) -> None:
 @pytest.mark.parametrize(("colour", "state"), [("green", "tried"), ("green", "served"), ("blue", "served"), ("", "served")])
 def test_who_lost_the_lock_switches_nothing(host: Host, colour: str, state: str) -> None:
     host.fence.claim(LATER)
-    _edge_state.arm(host.edge)  # the later run is at its own trial
-    _edge_state.switch(host.edge, "green")
+    edge_state.arm(host.edge)  # the later run is at its own trial
+    edge_state.switch(host.edge, "green")
     before = sorted(path.name for path in host.edge.rglob("*")), host.shown()
     done = host.switch(colour, state)
     assert "This run lost its lock" in done.result["msg"]
@@ -115,9 +116,9 @@ def test_who_loses_the_lock_during_its_trial_does_not_even_go_back(host: Host) -
 
     def taken_over() -> str:
         if host.fence.claim(LATER):
-            _edge_state.commit(host.edge)
-            _edge_state.arm(host.edge)
-            _edge_state.switch(host.edge, "red")
+            edge_state.commit(host.edge)
+            edge_state.arm(host.edge)
+            edge_state.switch(host.edge, "red")
         return ""
 
     host.answers = taken_over
@@ -131,4 +132,4 @@ def test_without_a_run_nobody_is_asked(host: Host) -> None:
     """Maintenance is no release."""
     host.fence.claim(LATER)
     assert "failed" not in host.switch("blue", "served", run="", maintenance=True).result
-    assert _edge_state.observe(host.edge)["maintenance"] is True
+    assert edge_state.observe(host.edge)["maintenance"] is True

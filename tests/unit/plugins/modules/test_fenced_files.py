@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils._fence import Fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import Fence
 from ansible_collections.kasaneha.deploy.plugins.modules import edge_assets, secret_files
 
 MINE, LATER = "1-aaaa", "2-bbbb"

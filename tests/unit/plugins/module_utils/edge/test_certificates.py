@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is said of certificates: wanted ones, own ones, those that are there, and why an authority is asked."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import certificates as edge_certificates
+
+DIRECTORY = "https://ca.example/directory"
+NOW = datetime.datetime(2026, 11, 25)
+GOOD = {
+    "subject_alt_name": ["DNS:a.example", "DNS:www.a.example"],
+    "not_before": "20261101000000Z",
+    "not_after": "20270130000000Z",
+    "public_key_type": "ECC",
+    "public_key_fingerprints": {"sha256": "aa"},
+    "issuer": {"commonName": "ca"},
+    "subject": {"commonName": "a.example"},
+    "expired": False,
+}
+KEY = {"public_key_fingerprints": {"sha256": "aa"}}
+MAIN = {"name": "main", "names": ["a.example", "www.a.example"]}
+
+
+def wanted(*certificates: Any, **changes: Any) -> list[str]:
+    """What is wrong with the certificates that are wanted."""
+    options = {"enabled": True, "email": "x@a.example", "directory": DIRECTORY, "eab_kid": "", "eab_hmac_key": ""}
+    return edge_certificates.certificate_problems(list(certificates), **{**options, **changes})
+
+
+@pytest.mark.parametrize(
+    ("certificates", "changes", "expected"),
+    [
+        ([MAIN], {}, []),
+        ([], {"email": ""}, []),  # nothing is wanted
+        ([{"name": "main"}], {}, ["certbot_certificates[0]: needs name and names"]),
+        (["main"], {}, ["certbot_certificates[0]: needs name and names"]),
+        ([{**MAIN, "name": "../x"}], {}, ["certbot_certificates[../x].name: use a-z"]),
+        ([MAIN, MAIN], {}, ["certbot_certificates[main]: stands there twice"]),
+        ([{**MAIN, "names": "a.example"}], {}, ["names: is not a list. Write [a.example]"]),
+        ([{**MAIN, "names": ["a.example", "a.example"]}], {}, ["a.example stands there twice"]),
+        ([{**MAIN, "names": ["*.a.example"]}], {}, ["is a wildcard"]),
+        ([{**MAIN, "names": ["*.a.example", "localhost"]}], {"enabled": False}, []),
+        ([{**MAIN, "names": ["localhost"]}], {}, ["'localhost' is not a public host name"]),
+        ([{**MAIN, "names": ["A.example"]}], {}, ["'A.example' is not a public host name"]),
+        ([MAIN], {"email": ""}, ["certbot_email: is not set"]),
+        ([MAIN], {"email": "", "enabled": False}, []),
+        ([MAIN], {"email": "nobody"}, ["certbot_email: 'nobody' is not an e-mail address"]),
+        ([MAIN], {"directory": "http://ca"}, ["certbot_directory: 'http://ca' is not the HTTPS address"]),
+        ([MAIN], {"eab_kid": "k"}, ["one is set without the other"]),
+        ([MAIN], {"eab_hmac_key": "CANARY"}, ["one is set without the other"]),
+    ],
+)
+def test_what_is_wanted(certificates: list[Any], changes: dict[str, Any], expected: list[str]) -> None:
+    found = wanted(*certificates, **changes)
+    assert len(found) == len(expected), found
+    for problem, sentence in zip(found, expected, strict=True):
+        assert sentence in problem
+    assert "CANARY" not in str(found)
+
+
+def test_a_variable_of_the_wrong_type_is_reported_by_its_specification() -> None:
+    options = {"enabled": True, "email": "", "directory": "", "eab_kid": "", "eab_hmac_key": ""}
+    assert edge_certificates.certificate_problems("main", **options) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "covered"),
+    [
+        (["a.example"], "a.example", True),
+        (["*.a.example"], "www.a.example", True),
+        (["*.a.example"], "a.example", False),
+        (["*.a.example"], "x.www.a.example", False),
+        ([], "a.example", False),
+    ],
+)
+def test_a_wildcard_stands_for_one_label(names: list[str], name: str, covered: bool) -> None:
+    assert edge_certificates.covers(names, name) is covered
+
+
+@pytest.mark.parametrize(
+    ("certificates", "keys", "expected"),
+    [
+        ({"main": GOOD}, {"main": KEY}, ""),
+        ({}, {}, "main: is not set"),
+        ({"main": GOOD}, {}, "main: is not set"),
+        ({"main": {"failed": False, "msg": "x"}}, {"main": KEY}, "main.fullchain: is no certificate"),
+        ({"main": GOOD}, {"main": {"failed": False}}, "main.privkey: is no private key"),
+        ({"main": GOOD}, {"main": {"public_key_fingerprints": {"sha256": "bb"}}}, "do not match"),
+        ({"main": {**GOOD, "expired": True}}, {"main": KEY}, "has expired"),
+        ({"main": {**GOOD, "subject_alt_name": ["DNS:a.example"]}}, {"main": KEY}, "does not cover www.a.example"),
+        ({"main": {**GOOD, "subject_alt_name": None}}, {"main": KEY}, "does not cover a.example, www.a.example"),
+    ],
+)
+def test_certificates_of_ones_own(certificates: dict[str, Any], keys: dict[str, Any], expected: str) -> None:
+    found = edge_certificates.own_certificate_problems([MAIN], certificates, keys)
+    assert len(found) == (1 if expected else 0)
+    assert expected in "".join(found)
+
+
+RENEWAL = f"[renewalparams]\naccount = 1\nserver = {DIRECTORY}\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "renewal", "names", "key_type", "reason"),
+    [
+        ({}, RENEWAL, MAIN["names"], "ecdsa", ""),
+        ({}, RENEWAL, ["www.a.example", "a.example"], "ecdsa", ""),  # their order does not matter
+        ({"not_after": None}, RENEWAL, MAIN["names"], "ecdsa", "there is none yet"),
+        ({}, "", MAIN["names"], "ecdsa", "certbot does not know how to renew it"),
+        ({}, RENEWAL, ["a.example", "b.example"], "ecdsa", "other names (+b.example -www.a.example)"),
+        ({}, RENEWAL.replace("ca.", "staging."), MAIN["names"], "ecdsa", "it is from https://staging.example/directory"),
+        ({}, RENEWAL, MAIN["names"], "rsa", "its key is not rsa"),
+        ({"public_key_type": "RSA"}, RENEWAL, MAIN["names"], "ecdsa", "its key is not ecdsa"),
+        ({"not_after": "20261130000000Z"}, RENEWAL, MAIN["names"], "ecdsa", "17% of its time is left"),
+        ({"not_after": "20261124000000Z"}, RENEWAL, MAIN["names"], "ecdsa", "0% of its time is left"),
+        (
+            {"not_before": "20261124120000Z", "not_after": "20261126000000Z"},
+            RENEWAL,
+            MAIN["names"],
+            "ecdsa",
+            "",
+        ),  # a life of hours
+    ],
+)
+def test_why_an_authority_is_asked(changes: dict[str, Any], renewal: str, names: list[str], key_type: str, reason: str) -> None:
+    found = edge_certificates.issue_reason(names, {**GOOD, **changes}, renewal, DIRECTORY, key_type, NOW)
+    assert found.startswith(reason) and bool(found) is bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("output", "sentence"),
+    [
+        ("requests.exceptions.ConnectionError: HTTPSConnectionPool: Max retries exceeded", "did not answer. Nothing was changed"),
+        (
+            "Saving debug log\nChallenge failed\n  Detail: no such host\n  Hint: look at DNS\nAsk for help",
+            "refused: no such host; look at DNS",
+        ),
+        ("  Detail: Connection refused", "refused: Connection refused"),  # the authority did answer
+        ("urn:ietf:params:acme:error:rateLimited :: too many certificates", "certbot_staging: true rehearses"),
+        ("Saving debug log\nSome error\nSee the logfile x", "refused: Some error"),
+        ("", "certbot gave no reason"),
+    ],
+)
+def test_why_certbot_failed(output: str, sentence: str) -> None:
+    assert sentence in edge_certificates.certbot_error(output, DIRECTORY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "failures", "own", "expected"),
+    [
+        ({}, [], False, []),
+        ({}, ["main: no answer"], False, ["main: no answer", "main: what is served is valid until 2027-01-30"]),
+        ({"not_after": None}, [], False, ["main: there is no certificate to serve"]),
+        ({"issuer": GOOD["subject"]}, [], False, ["main: the placeholder is served", "main: what is served is valid until"]),
+        ({"issuer": GOOD["subject"]}, [], True, []),
+        ({"subject_alt_name": ["DNS:a.example"]}, [], False, ["does not cover www.a.example", "valid until"]),
+        ({"expired": True}, [], False, ["main: what is served has expired"]),
+    ],
+)
+def test_what_is_said_of_what_is_served(changes: dict[str, Any], failures: list[str], own: bool, expected: list[str]) -> None:
+    found = edge_certificates.served_problems([MAIN], [{**GOOD, **changes}], failures, own)
+    assert len(found) == len(expected), found
+    for problem, sentence in zip(found, expected, strict=True):
+        assert sentence in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "main: a.example, www.a.example; from ca; until 2027-01-30 00:00 UTC, 66 days left"),
+        ({"issuer": {"organizationName": "CA", "commonName": "x"}}, "from CA; until"),
+        ({"issuer": GOOD["subject"]}, "signed by itself"),
+        ({"not_after": "20261130000000Z"}, "5 days left RENEWAL IS LATE"),
+        ({"not_after": "20261124000000Z"}, "0 days left EXPIRED"),
+        ({"not_after": None}, "main: MISSING"),
+    ],
+)
+def test_the_line_of_a_certificate(changes: dict[str, Any], line: str) -> None:
+    assert line in edge_certificates.certificate_status([{**GOOD, "item": "main", **changes}], NOW)[0]
