@@ -586,7 +586,8 @@ def main(arguments: list[str]) -> int:
         print(f"\n{text}\nReport: {page}")
         if chosen.keep:
             print(
-                f"The servers are still there: ansible-playbook playbooks/status.yml {shlex.join(rehearsal.arguments())}\nRemove them: make rehearse-down INVENTORY={chosen.inventory}"
+                f"The servers are still there: ansible-playbook playbooks/status.yml {shlex.join(rehearsal.arguments())}\n"
+                f"Remove them: make rehearse-down INVENTORY={chosen.inventory}"
             )
         if left:
             print(f"rehearsal: these could not be removed: {', '.join(left)}. docker rm --force removes them.", file=sys.stderr)

@@ -207,7 +207,8 @@ def place_problems(variables: Mapping[str, Any], read: Iterable[str]) -> list[st
                 lookup.rpartition(".")[2], "something"
             )
             problems.append(
-                f"{name}: reads {what} of the real place (lookup {lookup!r}). Give it a value for the rehearsal: a file with `{name}: …`, and EXTRA=<that file>."
+                f"{name}: reads {what} of the real place (lookup {lookup!r}). "
+                f"Give it a value for the rehearsal: a file with `{name}: …`, and EXTRA=<that file>."
             )
     return problems
 

@@ -20,18 +20,7 @@ DIFFERS = (
     "Secrets were random, so whatever checks them outside (an API of another company) was not asked with the real ones.",
     "The database held what the first release made, unless DATA named a set: migrations and restores of real data take longer.",
 )
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5d6b7c; --line: #d8dfe7; --card: #fff; --page: #f4f6f9; --good: #1f8a5b; --bad: #d64545; --bar: #3b82c4 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6ebf1; --soft: #98a5b5; --line: #303b49; --card: #1b232e; --page: #12181f; --good: #4cc38a; --bad: #ff7b7b; --bar: #5aa2e0 } }
-* { box-sizing: border-box } body { margin: 0; font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page) }
-main { max-width: 1040px; margin: 0 auto; padding: 2rem 1.25rem 4rem } h1 { font-size: 1.7rem; margin: 0 } h2 { font-size: 1.1rem; margin: 0 0 .75rem }
-.verdict { display: inline-block; padding: .15rem .8rem; border-radius: 99px; color: #fff; font-weight: 600; margin-right: .6rem } .soft { color: var(--soft) }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .8rem; margin: 1.4rem 0 } section, .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px }
-.card { padding: .8rem 1rem } .card b { display: block; font-size: 1.5rem; line-height: 1.2 } section { padding: 1.2rem; margin: 1rem 0; overflow-x: auto }
-table { border-collapse: collapse; width: 100% } td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line) } th { color: var(--soft); font-weight: 500 }
-svg { width: 100%; height: auto; min-width: 640px; display: block } svg text { fill: var(--ink); font: 12px system-ui, sans-serif } svg .soft { fill: var(--soft) } .why { border-left: 4px solid var(--bad); padding: .4rem .9rem; margin: 1rem 0 }
-summary { cursor: pointer } .good { color: var(--good) } .bad { color: var(--bad) } .legend i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .3em 0 1em } code { font-size: .92em }
-"""
+STYLE = Path(__file__).with_name("report.css").read_text()
 
 
 def by_second(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -110,6 +99,16 @@ def bar(x: float, y: float, width: float, height: float, fill: str, title: str =
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.8):.1f}" height="{height:.1f}" rx="2" fill="{fill}"><title>{escape(title)}</title></rect>'
 
 
+def label(x: float, y: float, said: str, anchor: str = "start") -> str:
+    """A word of a drawing."""
+    return f'<text class="soft" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(said)}</text>'
+
+
+def card(figure: str, what: str) -> str:
+    """A figure."""
+    return f'<div class="card"><b>{escape(figure)}</b><span class="soft">{escape(what)}</span></div>'
+
+
 def timeline(steps: Sequence[Mapping[str, Any]]) -> str:
     """When each step began and how long it took."""
     total = max([step["began"] + step["seconds"] for step in steps] or [1]) or 1
@@ -120,7 +119,8 @@ def timeline(steps: Sequence[Mapping[str, Any]]) -> str:
     for second in range(0, int(total) + 1, every):
         x = left + second * scale
         parts.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 22}" stroke="var(--line)"/><text class="soft" x="{x:.1f}" y="{height - 6}" text-anchor="middle">{second // 60}:{second % 60:02}</text>'
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 22}" stroke="var(--line)"/>'
+            + label(x, height - 6, f"{second // 60}:{second % 60:02}", "middle")
         )
     for number, step in enumerate(steps):
         y = number * row + 4
@@ -150,7 +150,8 @@ def traffic(seconds: Sequence[Mapping[str, Any]], events: Sequence[Sequence[Any]
     for name, began, end in events:
         x = left + began * scale
         parts.append(
-            f'<rect x="{x:.1f}" y="{top}" width="{(end - began) * scale:.1f}" height="{height}" fill="var(--line)" opacity=".55"/><text class="soft" x="{x:.1f}" y="14">{escape(str(name))}</text>'
+            f'<rect x="{x:.1f}" y="{top}" width="{(end - began) * scale:.1f}" height="{height}" fill="var(--line)" opacity=".55"/>'
+            + label(x, 14, str(name))
         )
     points = []
     for one in seconds:
@@ -171,9 +172,7 @@ def traffic(seconds: Sequence[Mapping[str, Any]], events: Sequence[Sequence[Any]
                 )
         points.append(f"{x + scale / 2:.1f},{top + height - math.log10(max(one['slowest'], 1)) / math.log10(slow) * height:.1f}")
     parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="var(--ink)" stroke-width="1.3" opacity=".75"/>')
-    parts.append(
-        f'<text class="soft" x="{left - 6}" y="{top + 10}" text-anchor="end">{most}/s</text><text class="soft" x="{left - 6}" y="{top + height}" text-anchor="end">0</text>'
-    )
+    parts.append(label(left - 6, top + 10, f"{most}/s", "end") + label(left - 6, top + height, "0", "end"))
     parts.append(
         f'<text class="soft" x="{WIDTH - 54}" y="{top + 10}">{slow:g} ms</text><text class="soft" x="{WIDTH - 54}" y="{top + height}">1 ms</text>'
     )
@@ -197,7 +196,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def html(result: Mapping[str, Any]) -> str:
     """The page."""
     load, counted = result["load"], sums(result)
-    good = not result["reason"]
+    good, releases = not result["reason"], " → ".join(filter(None, result["releases"]))
     cards = [
         (duration(result["seconds_after_images"]), "after the images were there"),
         (str(len(result["hosts"])), "server(s) made and removed"),
@@ -249,9 +248,9 @@ def html(result: Mapping[str, Any]) -> str:
         f"<title>Rehearsal of {escape(result['inventory'])}</title><style>{STYLE}</style></head><body><main>"
         f"<h1>Rehearsal of {escape(result['inventory'])}</h1>"
         f'<p><span class="verdict" style="background:{"var(--good)" if good else RED}">{"passed" if good else "failed"}</span>'
-        f'<span class="soft">{escape(result["date"])}, commit {escape(result["commit"])}, releases {escape(" → ".join(filter(None, result["releases"])))}</span></p>'
+        f'<span class="soft">{escape(result["date"])}, commit {escape(result["commit"])}, releases {escape(releases)}</span></p>'
         + (f'<p class="why">{escape(result["reason"])}</p>' if result["reason"] else "")
-        + '<div class="cards">' + "".join(f'<div class="card"><b>{escape(figure)}</b><span class="soft">{escape(what)}</span></div>' for figure, what in cards) + "</div>"
+        + f'<div class="cards">{"".join(card(figure, what) for figure, what in cards)}</div>'
         + "".join(f"<section><h2>{name}</h2>{body}</section>" for name, body in sections)
         + "</main></body></html>\n"
     )  # fmt: skip

@@ -130,7 +130,7 @@ def description(name: str, service: Mapping[str, Any], migrations: Mapping[str, 
         "programs": [str(words[0]) for words in (service.get("command"), migrate, words) if words],
         "migrate": [str(word) for word in migrate[1:]],
         "check": words[1:],
-        "database": [str(variable) for variable, secret in (service.get("secrets") or {}).items() if secret == "postgres_url"],
+        "database": [str(variable) for variable, secret in (service.get("secrets") or {}).items() if secret == DERIVED[0]],
     }
 
 

@@ -334,7 +334,8 @@ RESULT: dict[str, Any] = {
     "steps": [{"name": "site.yml", "began": 0.0, "seconds": 160.0, "result": "ok", "note": "94 tasks", "checks": []},
               {"name": "verify.yml", "began": 160.0, "seconds": 20.0, "result": "ok", "note": "", "checks": [("ok", "<b>"), ("skip", "d")]}],
     "load": {"total": 900, "failed": 0, "p99_ms": 31.2, "max_ms": 80.0, "kinds": {"h2": {"total": 900, "failed": 0}}},
-    "requests": [{"second": 0, "answered": {"v1": 20}, "failed": 0, "slowest": 12.0}, {"second": 1, "answered": {"v1": 3, "v2": 17}, "failed": 1, "slowest": 80.0}],
+    "requests": [{"second": 0, "answered": {"v1": 20}, "failed": 0, "slowest": 12.0},
+                 {"second": 1, "answered": {"v1": 3, "v2": 17}, "failed": 1, "slowest": 80.0}],
     "events": [("deploy v2", 0.5, 1.5)], "real": ["packages"], "instead": [("image a", "b")], "told": {"heartbeat": 3},
 }  # fmt: skip
 
