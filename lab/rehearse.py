@@ -35,9 +35,8 @@ from rehearsal import inventory, reading, report, standins  # noqa: E402
 from rehearsal.inventory import RehearsalError  # noqa: E402
 from rehearsal.run import Run, checks  # noqa: E402
 
-PREFIX, FIRST, LAST = "198.51.100.", 100, 127  # of the lab's network; the load has addresses of its own
-SOURCES = "198.51.100.200-198.51.100.223"
-RATE = 20  # requests per second: each source far below every limit
+PREFIX, FIRST, LAST = "198.51.100.", 100, 127  # of the lab's network; users have others (tests/testinfra/load.py)
+RATE = 20  # requests per second: each of the users far below every limit
 LOCK = Path(tempfile.gettempdir()) / "kasaneha-rehearsal.lock"
 BEFORE_AND_AFTER = 3  # seconds of load around the release and the rollback
 
@@ -389,7 +388,7 @@ class Rehearsal:
             else {"slow": 0, "streams": 0, "paths": ",".join(f"{path}=1" for path in paths or ["/"])}
         )
         edge = self.addresses[self.groups["edge"][0]]
-        with Load(edge, rate=RATE, url=f"https://{site}", sources=SOURCES, **how) as load:
+        with Load(edge, rate=RATE, url=f"https://{site}", **how) as load:
             began = time.time()
             time.sleep(BEFORE_AND_AFTER)
             if self.next and self.next != self.release:
