@@ -184,8 +184,9 @@ class Rehearsal:
         self.problems_of_values(hosts, given, invented)
         recipient = self.recipient() if said.get("backup_recipients") else ""
         self.sites = self.said.wired[(self.groups["edge"] or hosts)[0]].get("sites") or []
+        here = [group for group, members in self.groups.items() if members]
         self.chosen_ones = standins.choose(
-            said, services, self.sites, [self.release, self.next], invented, self.pulled, recipient
+            said, services, self.sites, [self.release, self.next], invented, here, self.pulled, recipient
         )
         self.refuse(self.chosen_ones.missing)
         self.judge_data(said)
@@ -557,9 +558,9 @@ def main(arguments: list[str]) -> int:
     rehearsal = Rehearsal(chosen)
     if not chosen.down:
         try:
+            rehearsal.judge()
             if docker("info").returncode:
                 raise RehearsalError("Docker does not answer, and servers are its containers. lab/setup.sh starts it.")
-            rehearsal.judge()
         except RehearsalError as error:
             rehearsal.tidy()
             print(f"rehearsal: {error} No server was made.", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +92,7 @@ def receivers(real: Any) -> list[dict[str, Any]]:
                 if kind in one:
                     one[kind] = f"http://{WORLD}/{kind}/{one.get('name', '')}"
             if "token" in one:
-                one["token"] = "0" * 40
+                one["token"] = secrets.token_hex(20)
             told.append(one)
     return told
 
@@ -139,7 +140,8 @@ def choose(
     services: Mapping[str, Any],
     sites: Iterable[Mapping[str, Any]],
     releases: Iterable[str],
-    secrets: Mapping[str, str],
+    invented: Mapping[str, str],
+    groups: Iterable[str],
     pulled: Callable[[str], bool],
     recipient: str = "",
 ) -> Standins:
@@ -150,7 +152,8 @@ def choose(
         services: complete services.
         sites: complete sites.
         releases: the release that is installed, and the one that is released afterwards.
-        secrets: what was invented.
+        invented: secrets and their values.
+        groups: those of the collection's groups that have hosts.
         pulled: whether an image can be pulled without a login.
         recipient: a public key of age, for an inventory that encrypts its backups.
     """
@@ -192,11 +195,11 @@ def choose(
     put["app_image_source"] = "pull"
     if said.get("app_image_source", "pull") != "pull":
         found.instead.append((f"app_image_source: {said['app_image_source']}", "images of the lab, pulled"))
-    choose_databases(found, said, pulled)
+    choose_databases(found, said, set(groups), pulled)
     choose_world(found, said, sites, recipient)
-    put["app_secrets"] = dict(secrets)
-    if secrets:
-        found.instead.append((f"secrets {', '.join(sorted(secrets))}", "random values"))
+    put["app_secrets"] = dict(invented)
+    if invented:
+        found.instead.append((f"secrets {', '.join(sorted(invented))}", "random values"))
     return found
 
 
@@ -214,7 +217,7 @@ def site_probes(site: Mapping[str, Any], service: str) -> list[Any]:
     return [probe for probe in probes if serves(str(probe if isinstance(probe, str) else probe.get("path", "/"))) == service]
 
 
-def choose_databases(found: Standins, said: Mapping[str, Any], pulled: Callable[[str], bool]) -> None:
+def choose_databases(found: Standins, said: Mapping[str, Any], groups: set[str], pulled: Callable[[str], bool]) -> None:
     """PostgreSQL, Redis and what else runs in containers: their own images where they can be pulled."""
     put = found.variables
     major = str(said.get("app_postgres_major") or 15)
@@ -222,21 +225,22 @@ def choose_databases(found: Standins, said: Mapping[str, Any], pulled: Callable[
         str(said.get("app_postgres_image") or "postgres:15-alpine"),
         str(said.get("app_redis_image") or "redis:7-alpine"),
     )
-    if pulled(postgres):
+    wanted = {"postgres": "db" in groups, "redis": "cache" in groups}
+    if wanted["postgres"] and pulled(postgres):
         found.real.append(f"image {postgres}")
-    elif major in ("15", "17"):
+    elif wanted["postgres"] and major in ("15", "17"):
         put |= {"app_postgres_image": f"{REGISTRY}/lab/postgres:{major}", "app_postgres_uid": 70}
         base = "bookworm" if major == "15" else "trixie"
         found.images.append({"tag": f"kasaneha-lab/postgres:{major}", "folder": "images/postgres", "base": base, "push": "lab/postgres",
                              **({} if major == "15" else {"args": {"MAJOR": major}})})  # fmt: skip
         found.instead.append((f"image {postgres}", f"PostgreSQL {major} of Debian's packages"))
-    else:
+    elif wanted["postgres"]:
         found.missing.append(
             f"app_postgres_image: {postgres} cannot be pulled, and of Debian's packages the lab makes PostgreSQL 15 and 17 only."
         )
-    if pulled(redis):
+    if wanted["redis"] and pulled(redis):
         found.real.append(f"image {redis}")
-    else:
+    elif wanted["redis"]:
         put |= {"app_redis_image": f"{REGISTRY}/lab/redis:7", "app_redis_uid": 999}
         found.images.append({"tag": "kasaneha-lab/redis:7", "folder": "images/redis", "base": "bookworm", "push": "lab/redis"})
         found.instead.append((f"image {redis}", "Redis 7 of Debian's packages"))
@@ -244,7 +248,7 @@ def choose_databases(found: Standins, said: Mapping[str, Any], pulled: Callable[
         grafana = str(said.get("monitoring_grafana_image") or "grafana/grafana:13.2.2")
         if pulled(grafana):
             found.real.append(f"image {grafana}")
-            put["monitoring_grafana_password"] = "0" * 40
+            put["monitoring_grafana_password"] = secrets.token_hex(20)
         else:
             put["monitoring_grafana_enabled"] = False
             found.instead.append((f"image {grafana}", "nothing: Grafana was left out"))

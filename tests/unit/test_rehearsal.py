@@ -266,7 +266,9 @@ def test_an_image_that_can_be_pulled_is_real_and_another_is_made_of_its_descript
             "locations": [{"path": "/api/", "upstream": "mail"}],
         }
     ]
-    found = standins.choose(said, services, sites, ["v1", "v2"], {"postgres_password": "x"}, lambda image: image == "postfix:3.9")
+    found = standins.choose(
+        said, services, sites, ["v1", "v2"], {"postgres_password": "x"}, ["app", "db"], lambda image: image == "postfix:3.9"
+    )
     assert "image postfix:3.9" in found.real
     assert found.variables["app_service_overrides"] == {"web": {"image": "registry.lab:5000/rehearsal/shop-web"}}
     made = [image for image in found.images if image["folder"] == "images/standin"]
