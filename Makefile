@@ -8,7 +8,7 @@ unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH PYTHONPATH
 # Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-development bench-logs bench-monitoring bench-suite affected lab lab-efk proof setup setup-lab setup-dev
+.PHONY: help demo demo-down rehearse rehearse-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-development bench-logs bench-monitoring bench-suite affected lab lab-efk proof setup setup-lab setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,6 +18,14 @@ demo: setup-lab ## a fresh machine -> a throw-away Debian server on it, provisio
 
 demo-down: setup-lab ## remove the throw-away server, its network and its volumes
 	lab/mitogen.sh ansible-playbook lab/destroy.yml -i inventories/local
+
+# Any inventory on throw-away servers: docs/rehearsal.md. RELEASE=v1.4.2 DATA=directory IDENTITY=file EXTRA=file KEEP=1
+INVENTORY ?= inventories/prod
+rehearse: setup-lab ## an inventory as it stands on throw-away servers: site, verify, release, backup, restore, reboot; INVENTORY=inventories/prod
+	python lab/rehearse.py $(INVENTORY) $(if $(RELEASE),--release $(RELEASE)) $(if $(DATA),--data $(DATA)) $(if $(IDENTITY),--identity $(IDENTITY)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(KEEP),--keep)
+
+rehearse-down: setup-lab ## remove the servers of a rehearsal that was to keep them (KEEP=1)
+	python lab/rehearse.py $(INVENTORY) --down
 
 # The developer's machine of inventories/dev: docs/development.md. Another app_name: make dev-logs DEV=name.
 DEV ?= kasaneha

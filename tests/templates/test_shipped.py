@@ -108,7 +108,7 @@ def test_every_role_is_asked() -> None:
     assert set(JUDGED) == set(NAMES) - {"docker"}  # it looks at the host alone
 
 
-@pytest.mark.parametrize("environment", ["prod", "staging", "local"])
+@pytest.mark.parametrize("environment", ["prod", "staging", "local", "example-fleet"])
 def test_a_shipped_inventory_is_refused_by_no_role(environment: str) -> None:
     assert problems(environment, wiring.GROUPS) == {}
 
