@@ -195,12 +195,8 @@ def status(
             lines.append(f"{host}: {entry['name']} {entry['release']} {entry['state']}{health}")
         wrong = coming["site"]["repair"].get(host)
         if wrong:
-            fixing = [f"{intent}.yml" for intent, plan in coming.items() if not plan["problems"]]
-            fixed = (
-                f"the next {' or '.join(fixing)} fixes it"
-                if fixing
-                else "no run fixes it before what is said above or below of the lock"
-            )
+            fixing = " or ".join(f"{intent}.yml" for intent, plan in coming.items() if not plan["problems"])
+            fixed = f"the next {fixing} fixes it" if fixing else f"no run before this: {coming['site']['problems'][0]}"
             lines.append(f"{host}: NOT AS RECORDED: {wrong} ({fixed})")
     lines += [f"{host}: absent (absent_hosts): no release reaches it, and no request" for host in absent]
     run = run_verdict(main.get("run"), float(main.get("now", 0)), owner_alive)

@@ -88,7 +88,7 @@ GREEN = {**EDGE, "colour": "green"}
         ({"freeze": {"since": "then", "by": "yuki", "message": "no"}}, "the next site.yml fixes it"),
         ({"containers": [], "engine": False}, "the next site.yml fixes it"),
         ({"run": {**RUN, "until": 990}}, "the next site.yml or deploy.yml fixes it"),
-        ({"run": RUN}, "no run fixes it before what is said above or below of the lock"),
+        ({"run": RUN}, "no run before this: "),
     ],
 )
 def test_what_is_promised_of_a_run_is_what_it_would_do(changes: dict[str, Any], fixed: str) -> None:
@@ -103,7 +103,7 @@ def test_what_is_promised_of_a_run_is_what_it_would_do(changes: dict[str, Any], 
         **changes,
     }
     [said] = [line for line in release_decide.status({"one": host}, "one", ["one"]) if "NOT AS RECORDED" in line]
-    assert said.endswith(f"({fixed})")
+    assert f"({fixed}" in said
     for intent in ("site", "deploy"):
         plan = release_decide.decide({"one": host}, "one", ["one"], "v2", intent)
         assert (f"{intent}.yml" in said) is (not plan["problems"] and "one" in plan["repair"])
