@@ -431,8 +431,8 @@ class Rehearsal:
                 self.steps.play("lab/rehearsal/destroy.yml")
         for container in self.containers():
             docker("rm", "--force", "--volumes", container)
-        for host in getattr(self, "hosts", []):
-            docker("volume", "rm", "--force", f"kasaneha-lab-rehearsal-{host}-docker")
+        for volume in docker("volume", "ls", "--quiet", "--filter", "name=kasaneha-lab-rehearsal-").stdout.split():
+            docker("volume", "rm", "--force", volume)
         return self.containers()
 
     def tidy(self, others: bool = False) -> None:
