@@ -69,6 +69,7 @@ class Rehearsal:
         self.requests: list[dict[str, Any]] = []
         self.events: list[tuple[str, float, float]] = []
         self.told: list[dict[str, Any]] = []
+        self.ready = time.time()  # since when the images are there
 
     def run(self) -> None:
         """All steps.
@@ -99,7 +100,7 @@ class Rehearsal:
         if self.plan.groups["app"] and self.plan.groups["edge"]:
             step("release and rollback under load", self.release_under_load)
         else:
-            left_out("release and rollback under load", "No host is in both of the groups app and edge.")
+            left_out("release and rollback under load", "There is no host in the group app, or none in the group edge.")
         if self.plan.groups["backup"]:
             identity = {"identity": str(self.plan.work / "age.txt")} if self.plan.put.variables["backup_recipients"] else {}
             step("backup", lambda: shown(play("playbooks/backup.yml", reason="rehearsal")))
