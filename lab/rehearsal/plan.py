@@ -131,7 +131,7 @@ class Plan:
         (reach / "host_vars").mkdir(parents=True)
         (reach / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": dict.fromkeys(self.hosts)}}))
         for host, address in self.addresses.items():
-            own = {name: "" for name in inventory.CONNECTION.split() if name in written[host] and "pass" in name}
+            own: dict[str, Any] = {name: "" for name in inventory.CONNECTION.split() if name in written[host] and "pass" in name}
             own |= {
                 "ansible_host": address, "ansible_port": 22, "ansible_user": "debian", "ansible_connection": "ssh",
                 "ansible_ssh_private_key_file": str(state / "id_ed25519"), "ansible_ssh_extra_args": "", "ansible_become_method": "sudo",
