@@ -239,7 +239,7 @@ def action_group(root: Path) -> list[str]:
 
 
 def licence_headers(root: Path) -> list[str]:
-    """Every source file that is not empty names its licence in its first lines."""
+    """Every source file names its licence in its first lines; the ``__init__.py`` of a package has to be empty."""
     found = []
     for path in files(root):
         name = str(path.relative_to(root))
