@@ -139,7 +139,7 @@ def main() -> None:
         try:
             containers = release_containers.observe(module.run_command, app)
         except RuntimeError as error:
-            # Where nothing was released yet, Docker's installation may have been cut short: that is for the role docker to mend.
+            # Where nothing was released yet, Docker's installation may have been cut short: that is for the role docker to fix.
             if record or record_problem:
                 module.fail_json(msg=f"The containers of {app} cannot be seen: {error}")
         if containers and not record:

@@ -249,7 +249,7 @@ def warn_of_configuration(module: AnsibleModule) -> None:
     """A switch reloads nothing, so it works whatever became of nginx's files; a restart of nginx would not."""
     code, _out, err = module.run_command([module.get_bin_path("nginx", True, ["/usr/sbin"]), "-t", "-q"])
     if code:
-        module.warn(f"nginx would not start with its configuration, mend it before a reboot does: {err.strip()}")
+        module.warn(f"nginx would not start with its configuration, fix it before a reboot does: {err.strip()}")
 
 
 def disarm(module: AnsibleModule) -> None:

@@ -109,7 +109,7 @@ def main() -> None:
     except OSError as error:
         module.fail_json(
             msg=f"The assets of {params['release']} cannot be published: {error.filename or folder}: {error.strerror}. "
-            "Is the disk full, or the directory gone? What is served was not touched; release again when that is mended."
+            "Is the disk full, or the directory gone? What is served was not touched; release again when that is fixed."
         )
     module.exit_json(changed=True, **result)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Let a backup take the place of what is there."""
+"""Restore a backup set in the place of what is there."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ DOCUMENTATION = r"""
 module: pg_restore
 author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
-short_description: Let a backup take the place of the live database and files
+short_description: Restore a backup set in the place of the live database and files
 description:
-  - Restores into a new database, compares it with the manifest of the set, and only then exchanges both by name in one transaction, while
-    nobody is let in for less than a second or two. Files are exchanged with it.
+  - Restores a backup I(set) with C(pg_restore) into a new database, compares it with the manifest of the set, and only then exchanges
+    both by name in one transaction, while nobody is let in for less than a second or two. Files are exchanged with it.
   - If the application does not answer afterwards, everything is put back as it was. What was replaced is kept, and O(state=undone)
     returns to it.
   - A run that died is undone by the next one.

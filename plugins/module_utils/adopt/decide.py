@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""A server that runs the first design's Compose files: recognise it, judge it, say what a takeover would do. Pure functions.
+"""A server that runs a legacy Compose setup: recognise it, judge it, say what a takeover would do. Pure functions.
 
 No value of an environment variable leaves this file but the names of the database and of its user.
 """

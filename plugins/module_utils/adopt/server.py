@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Look at a server that may run the first design's Compose files. Nothing is changed."""
+"""Look at a server that may run a legacy Compose setup. Nothing is changed."""
 
 from __future__ import annotations
 

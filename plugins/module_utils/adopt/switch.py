@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Take over a server from the first design's containers: save, rehearse, switch, retire, and the way back. Runs on the server.
+"""Take over a server from a legacy Compose setup: save, rehearse, switch, retire, and the way back. Runs on the server.
 
 The old containers serve until `switch` stops them, and again if it fails or dies: a watcher of systemd's starts them as soon as this
 process is gone, and Docker does after a reboot. Once the new site is being opened to users (the step `serving`) it is the one to stay.
@@ -220,7 +220,7 @@ class Takeover:
             self.undo(str(error))
             raise AdoptError(
                 f"{str(error).rstrip('.')}. The old site serves again, after {time.monotonic() - began:.0f} s without one; "
-                "its data was not touched. Mend that, and run adopt.yml again."
+                "its data was not touched. Fix that, and run adopt.yml again."
             ) from error
         except BaseException as error:
             self.undo(str(error))
@@ -328,7 +328,7 @@ class Takeover:
         self._run(["systemctl", "enable", "--now", "--quiet", "nginx.service"])
         self._run(["docker", "stop", *[entry["name"] for entry in self.old.values() if not entry["running"]]])
         raise AdoptError(
-            f"{why.rstrip('.')}. The new site serves as before, and nothing else was changed. Mend that, and try again."
+            f"{why.rstrip('.')}. The new site serves as before, and nothing else was changed. Fix that, and try again."
         )
 
 

@@ -87,7 +87,7 @@ class Collector:
 
     @staticmethod
     def start(work: Any, *arguments: Any) -> None:
-        """Do something beside everything else; a defect ends all of it, and systemd begins anew."""
+        """Do something beside everything else; a defect ends all of it, and systemd starts it again."""
 
         def guarded() -> None:
             try:

@@ -142,7 +142,7 @@ PLAN = {
             {"action": "reconfigure", "colour": "green", "services": {"web": IMAGE}, "notes": ["Mind."]},
             [
                 "Mind.",
-                "What serves differs from the inventory: v2 is started anew as green, in place of v2 (blue).",
+                "What serves differs from the inventory: v2 is started again as green, in place of v2 (blue).",
                 "Images: web web@sha256:2.",
                 "Its migrations run first if an image turns out to be another one than serves.",
             ],
