@@ -110,8 +110,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import assets as edge_assets
-from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import assets, state
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import containers as release_containers
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.journal import Releases
 
@@ -153,7 +152,7 @@ def main() -> None:
         containers=containers,
         engine=bool(shutil.which("docker")),
         edge=state.observe(Path(module.params["edge"])) if module.params["edge"] else {},
-        assets=edge_assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
+        assets=assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
         log=releases.last(module.params["log_lines"]) if module.params["log_lines"] else [],
         processors=os.cpu_count() or 0,
         now=time.time(),

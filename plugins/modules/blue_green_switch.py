@@ -151,8 +151,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
 from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence as release_fence
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import gate, traffic
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence, gate, traffic
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import HeldError
 
 PAUSE = 1.0  # seconds between two looks while watching
@@ -262,7 +261,7 @@ def allowed(module: AnsibleModule) -> contextlib.AbstractContextManager[None]:
 
     :raises HeldError: on entry; another run may.
     """
-    return release_fence.allowed(module.params["app"], module.params["run"])
+    return fence.allowed(module.params["app"], module.params["run"])
 
 
 def drain(params: dict[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ code:
 
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as backup_manifest
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.module import BackupModule
 
@@ -143,7 +143,7 @@ def rows(engine: Engine, name: str) -> str:
     sets = engine.sets.all()
     if name.endswith((".sql", ".sql.gz")) or not any(entry.verified for entry in sets):
         return ""
-    counted = backup_manifest.rows(engine.sets.find(name).manifest)
+    counted = manifest.rows(engine.sets.find(name).manifest)
     return "".join(f"{table} {count}\n" for table, count in sorted(counted.items()))
 
 
