@@ -51,12 +51,12 @@ services:
   returned: always
   type: dict
 files:
-  description: Folders to copy, with C(name), C(source), C(target) and C(owner).
+  description: Directories to copy, with C(name), C(source), C(target) and C(owner).
   returned: always
   type: list
   elements: dict
 certificate:
-  description: The folder with the certificate of the old site; empty for none.
+  description: The directory with the certificate of the old site; empty for none.
   returned: always
   type: str
 hint:

@@ -20,10 +20,10 @@ options:
     type: str
     required: true
   edge:
-    description: Folder with the state of this host's edge, as in C(nginx_state_dir). Left out, the host is no edge.
+    description: Directory with the state of this host's edge, as in C(nginx_state_dir). Left out, the host is no edge.
     type: path
   assets:
-    description: Folder with the assets that this host's edge serves, as in C(nginx_assets_dir).
+    description: Directory with the assets that this host's edge serves, as in C(nginx_assets_dir).
     type: path
   log_lines:
     description: How many lines of the log of releases to return.

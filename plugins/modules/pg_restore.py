@@ -48,7 +48,7 @@ options:
   allow_empty:
     description:
       - Take a set that has no table, no row where the live database has some, or no file where there are some. Without this it is refused,
-        because it is nearly always a mistake (C(pg_dump --schema-only), a folder that was not mounted).
+        because it is nearly always a mistake (C(pg_dump --schema-only), a directory that was not mounted).
     type: bool
     default: false
   safety:

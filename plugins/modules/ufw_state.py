@@ -189,7 +189,7 @@ class Host:
             shutil.rmtree(new, ignore_errors=True)
             os.makedirs(new, mode=0o700)
             for path in (DEFAULTS, CONF, *RULES.values(), *BEFORE):
-                # /etc/default/ufw is the one that has another folder, and needs another name
+                # /etc/default/ufw is the one that has another directory, and needs another name
                 shutil.copy2(path, os.path.join(new, "default" if path == DEFAULTS else os.path.basename(path)))
             self.run("sync", "--file-system", new)
             os.rename(new, SNAPSHOT)

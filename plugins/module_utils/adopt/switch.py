@@ -118,7 +118,7 @@ class Takeover:
         return True
 
     def copy(self) -> None:
-        """Let what is in the old database and folders be in ours. Runs while the old site serves, and again when it does not."""
+        """Let what is in the old database and directories be in ours. Runs while the old site serves, and again when it does not."""
         self.note(step="dump")
         old = self.old_engine(recipients=[], remotes=[])
         forget(old.sets)  # a killed run left one
@@ -146,7 +146,7 @@ class Takeover:
             self.must(*compose, "run", "--rm", "--no-deps", "-T", f"{wanted['service']}-{colour}", *wanted["command"])
 
     def files(self, entry: Mapping[str, str]) -> None:
-        """What changed in a folder since the last time."""
+        """What changed in a directory since the last time."""
         target = Path(entry["target"])
         before = target.stat()
         self.must("rsync", "--archive", "--numeric-ids", "--delete", "--exclude=/.restore-*", f"--chown={entry['owner']}",
@@ -341,7 +341,7 @@ def forget(sets: Sets) -> None:
 
 
 def _rewrite(path: Path, text: str) -> None:
-    """Other lines, the same owner and rights; cron notices by the time of the folder."""
+    """Other lines, the same owner and rights; cron notices by the time of the directory."""
     before = path.stat() if path.is_file() else None
     beside = path.with_name(f".{path.name}.new")
     beside.write_text(text, errors="surrogateescape")

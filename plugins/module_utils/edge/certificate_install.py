@@ -195,9 +195,9 @@ class Certificate:
             temporary.mkdir()
             for file in FILES:
                 shutil.copyfile(self.source / file, temporary / file)
-                statefile.sync_folder(temporary / file)
+                statefile.sync_directory(temporary / file)
             os.rename(temporary, target)
-            statefile.sync_folder(self.tls)
+            statefile.sync_directory(self.tls)
         if before != new:
             if self.link.is_dir() and not self.link.is_symlink():  # somebody put it there by hand: it is kept
                 before = f"{self.name}.before"
