@@ -11,8 +11,8 @@ author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
 short_description: Make a proven backup set of a PostgreSQL database and its files
 description:
-  - Makes a backup I(set) with C(pg_dump), which is more than a dump: the dump, roles and properties of the database, the application's
-    files, and a manifest with the rows of every table in the dump itself. It appears by one rename, after everything in it was decoded
+  - Makes a backup I(set) with C(pg_dump), which is more than a dump. It has the dump, roles and properties of the database, the application's
+    files, and a manifest with the rows of every table in the dump itself. The set appears by one rename, after everything in it was decoded
     again and is on the disk.
   - Copies it to the remotes of the configuration and removes what retention does not keep; nothing is removed if anything failed.
 options:
