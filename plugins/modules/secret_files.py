@@ -87,12 +87,12 @@ def main() -> None:
     )
     params, directory = module.params, Path(module.params["path"])
     try:
-        wanted = secrets.desired(params["files"], params["owners"], params["private"])
+        desired = secrets.desired(params["files"], params["owners"], params["private"])
         found = secrets.observe(directory, params["private"])
-        differs = secrets.differences(found, wanted)
+        differs = secrets.differences(found, desired)
         if differs and not module.check_mode:
             with fence.allowed(params["app"], params["run"]):
-                secrets.apply(directory, found, wanted)
+                secrets.apply(directory, found, desired)
     except fence.HeldError as error:
         module.fail_json(msg=str(error))
     except ValueError as error:

@@ -67,14 +67,14 @@ def _outside(mounts: Mapping[str, str], path: str) -> str:
 
 
 def directories(
-    old: Mapping[str, Any], wanted: Mapping[str, Any], state_dir: str, given: Mapping[str, str]
+    old: Mapping[str, Any], desired: Mapping[str, Any], state_dir: str, given: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Which directory on the host each volume of the new services is filled from; ``source`` is empty when nothing says it.
 
-    :param wanted: ``app_services``; a volume is ``name:/path/inside``. ``given`` overrides what is found: name -> directory.
+    :param desired: ``app_services``; a volume is ``name:/path/inside``. ``given`` overrides what is found: name -> directory.
     """
     found: list[dict[str, Any]] = []
-    for service, entry in wanted.items():
+    for service, entry in desired.items():
         for volume in entry.get("volumes") or []:
             name, inside = volume.split(":")[:2]
             mounts = old["services"].get(service, {}).get("mounts", {})
@@ -143,11 +143,11 @@ def _mb(count: int) -> str:
     return f"{-(-count // 1_000_000)} MB"
 
 
-def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def problems(old: Mapping[str, Any], facts: Mapping[str, Any], desired: Mapping[str, Any]) -> list[str]:
     """What stops a takeover, one sentence each; all of it before anything is changed.
 
     :param facts: {major, size, said: what psql answered instead, files: directories(), needs, packages}.
-    :param wanted: {major, hosts, docker_source, reserve}.
+    :param desired: {major, hosts, docker_source, reserve}.
     """
     found = []
     postgres = old["services"].get("postgres")
@@ -161,10 +161,10 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
             f"{facts['installed']}: a release of ours is here already, with data of its own, which a takeover would replace. "
             "Restore a dump of the old database instead (docs/adopt.md), and remove the old containers."
         ]
-    name, major, ours = postgres["name"], facts.get("major", 0), int(wanted["major"])
-    if len(wanted["hosts"]) > 1:
+    name, major, ours = postgres["name"], facts.get("major", 0), int(desired["major"])
+    if len(desired["hosts"]) > 1:
         found.append(
-            f"inventory: a takeover is for one server, and this inventory has {', '.join(sorted(wanted['hosts']))}. "
+            f"inventory: a takeover is for one server, and this inventory has {', '.join(sorted(desired['hosts']))}. "
             "Take over with one host in all groups; move parts of it afterwards."
         )
     if major > ours:
@@ -201,11 +201,11 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
                 f"{other['name']}: holds port {' and '.join(map(str, ports))} and is none of the containers that would be stopped. "
                 "Stop it, or add it to adopt_services."
             )
-    if "docker-ce" in facts.get("packages", []) and wanted["docker_source"] != "docker":
+    if "docker-ce" in facts.get("packages", []) and desired["docker_source"] != "docker":
         found.append(
             "docker_source: this server has Docker's own packages, and Debian's would replace them. Set docker_source: docker."
         )
-    return found + room_problems(facts.get("needs", []), wanted["reserve"])
+    return found + room_problems(facts.get("needs", []), desired["reserve"])
 
 
 def hint(old: Mapping[str, Any], phase: str, installed: bool) -> str:
