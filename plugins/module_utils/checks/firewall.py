@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Checks of a live server: what was seen, judged. Pure functions: values in, checks out.
+"""Checks of a host's firewall: what was seen there and from outside, judged. Pure functions: values in, checks out.
 
 A check is ``{check, problem, skipped}``: what is checked in a few words, what is wrong (empty: nothing), and why it could not be asked
 (empty: it was).

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""What an edge serves: ``live -> states/<n>``, a directory that holds one file named after the colour, ``blue``, and a second one:
-``open-blue``, which all may see, or ``maintenance`` while the operator keeps users out. nginx looks for ``open-blue``, and for
-``blue`` when somebody asks who looks after the site: one look tells it both things. With neither it answers 503.
+"""Which colour an edge serves, and whether users are let in.
+
+``live -> states/<n>`` is a directory that holds one file named after the colour, ``blue``, and a second one: ``open-blue``, which all
+may see, or ``maintenance`` while the operator keeps users out. nginx looks for ``open-blue``, and for ``blue`` when somebody asks who
+looks after the site: one look tells it both things. With neither it answers 503.
 
 A switch writes a new state beside the old one and moves the link by one rename; nginx looks per request. Until a
 release is committed, ``uncommitted`` links to the state before it: whoever puts things back (this code, a timer, the

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""The fence of a host: which run of a release may change it.
+"""Which run of a release may change this host: the newest that said so, so that one that lost its lock changes nothing more.
 
 A run has a number, higher than that of every run before it, and writes itself into ``fence.json`` on each host before it changes anything.
 Whoever changes something compares first, under the host's own lock. So a run that lost its lock without noticing, such as that of a
