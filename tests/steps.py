@@ -179,7 +179,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"plugins/(module_utils/(monitoring/|checks/monitoring)|\w+/(alert|grafana|monitoring|scrape)\w*\.)", ("operations",)),
     (r"plugins/(module_utils/(firewall/|checks/firewall)|\w+/(firewall|ufw|port_scan)\w*\.)", ("firewall", "verify", "default", "debian12")),
     (r"plugins/(module_utils/(docker/registry|inventory/new)|\w+/(login_|needed_logins|new_(problems|description)|vault_encrypted))", ("newcomer",)),
-    (r"plugins/(module_utils/edge/(acme|certificates)|\w+/(acme|cert|issue|hsts|own_certificate)\w*\.)", ("edge", "default")),
+    (r"plugins/(module_utils/edge/(acme|certificate\w*)|\w+/(acme|cert|issue|hsts|own_certificate)\w*\.)", ("edge", "default")),
     (r"plugins/(module_utils/(release/|edge/state|io/http)|\w+/(blue_green|run_owner|new_record|release)\w*\.)",
      (*RELEASE, "edge", "containers", "clock")),
     (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),
