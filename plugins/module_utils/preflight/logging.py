@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""What would stop the role `logging`, found before anything is changed. Pure: values in, sentences out."""
+"""What would stop the role `logging` on a host. Pure: facts and variables in, sentences out."""
 
 from __future__ import annotations
 
@@ -15,31 +15,37 @@ SECRETS = ("elastic_password", "kibana_password", "fluentd_password", "kibana_en
 FILE_KEYS = {"path", "service", "stream"}
 
 
-def role_problems(settings: Mapping[str, Any]) -> list[str]:
-    """Judge the role's variables on a host.
+def problems(facts: Mapping[str, Any]) -> list[str]:
+    """Judge what a host keeps, sends and shows of its logs.
 
-    :param settings: as the role has them in ``_logging_settings``, with ``memory_mb`` and ``disk_mb`` (the size of the disk
-        that /var/log is on) of the server.
+    :param facts: ``argument_errors`` and ``cast_problems``, which Ansible and the lookup of that name found; ``settings``, as the role
+        has them in ``_logging_settings``, judged only if these found nothing; ``memory_mb`` of the server and ``disk_mb``, the size of
+        the disk that /var/log is on.
+    :returns: one sentence for each problem: the variable, what is wrong, what to do.
     """
-    problems = _size_problems(settings)
+    found = [*facts["argument_errors"], *facts["cast_problems"]]
+    if found:
+        return found
+    settings = facts["settings"]
+    found += _size_problems(settings, int(facts["disk_mb"]))
     for name in ("keep_days", "burst_lines", "burst_mb", "burst_seconds"):
         if int(settings[name]) < 1:
-            problems.append(f"logging_{name}: {settings[name]} keeps nothing. Use 1 or more.")
+            found.append(f"logging_{name}: {settings[name]} keeps nothing. Use 1 or more.")
     for number, entry in enumerate(settings["files"]):
         if set(entry) != FILE_KEYS or not str(entry.get("path", "")).startswith("/"):
-            problems.append(f"logging_files[{number}]: needs path (from /), service and stream, and nothing else.")
-    problems += pattern_problems(settings["redact"], "logging_redact")
+            found.append(f"logging_files[{number}]: needs path (from /), service and stream, and nothing else.")
+    found += pattern_problems(settings["redact"], "logging_redact")
     for name, password in settings["page_users"].items():
         if not str(password).startswith("$") or ":" in str(name):
-            problems.append(
+            found.append(
                 f"logging_page_users.{name}: is no hash of a password. Put what `openssl passwd -6` prints into the vault."
             )
-    problems += address_problems({"logging_page_address": settings["page_address"]})
-    return problems + _hub_problems(settings) + _elasticsearch_problems(settings)
+    found += address_problems({"logging_page_address": settings["page_address"]})
+    return found + _hub_problems(settings) + _elasticsearch_problems(settings, int(facts["memory_mb"]))
 
 
-def _size_problems(settings: Mapping[str, Any]) -> list[str]:
-    own, others, free, disk = (int(settings[name]) for name in ("max_mb", "hub_max_mb", "keep_free_mb", "disk_mb"))
+def _size_problems(settings: Mapping[str, Any], disk: int) -> list[str]:
+    own, others, free = (int(settings[name]) for name in ("max_mb", "hub_max_mb", "keep_free_mb"))
     problems = []
     if own < 16:
         problems.append(f"logging_max_mb: {own} MB are too few for a journal. Use 16 or more.")
@@ -65,11 +71,11 @@ def _hub_problems(settings: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _elasticsearch_problems(settings: Mapping[str, Any]) -> list[str]:
+def _elasticsearch_problems(settings: Mapping[str, Any], memory: int) -> list[str]:
     if settings["backend"] != "elasticsearch" or settings["hub"] not in ("", settings["host"]):
         return []
     problems = []
-    least, memory = int(settings["min_memory_mb"]), int(settings["memory_mb"])
+    least = int(settings["min_memory_mb"])
     if memory < least:
         problems.append(
             f"logging_backend: Elasticsearch and Kibana need {least} MB of memory, this server has {memory} MB."

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.logs.problems import role_problems
+from ansible_collections.kasaneha.deploy.plugins.module_utils.preflight import logging
 
 GOOD: dict[str, Any] = {
     "backend": "journald", "host": "a", "hub": "a", "hub_address": "10.0.0.1", "hosts": ["a", "b"], "redact": [],
@@ -17,6 +17,24 @@ GOOD: dict[str, Any] = {
 
 PASSWORDS = dict.fromkeys(("elastic_password", "kibana_password", "fluentd_password", "kibana_encryption_key"), "x" * 32)
 TIER = {"backend": "elasticsearch", "memory_mb": 8000, "secrets": PASSWORDS}
+
+
+def role_problems(settings: dict[str, Any]) -> list[str]:
+    """What is wrong with the settings on a server of this size."""
+    return logging.problems(
+        {
+            "argument_errors": [],
+            "cast_problems": [],
+            "settings": settings,
+            "memory_mb": settings["memory_mb"],
+            "disk_mb": settings["disk_mb"],
+        }
+    )
+
+
+def test_what_cannot_be_read_is_not_judged() -> None:
+    facts = {"argument_errors": ["a"], "cast_problems": ["b"]}
+    assert logging.problems(facts) == ["a", "b"]
 
 
 def test_good_settings() -> None:
