@@ -37,7 +37,7 @@ def served(what: str) -> list[dict[str, Any]]:
     module = {
         "kasaneha.deploy.blue_green_switch": {
             "path": "{{ nginx_state_dir }}",
-            "colour": "{{ nginx_colour }}",
+            "colour": "{{ nginx_target_colour }}",
             "state": "served",
         }
     }
@@ -78,9 +78,10 @@ class Fleet:
         shutil.copytree(ROOT / "playbooks", self.collection / "playbooks")
         for name in ("plugins", "meta", "galaxy.yml"):
             (self.collection / name).symlink_to(ROOT / name)
-        shutil.copytree(ROOT / "roles/release", self.collection / "roles/release")
+        for path in sorted((ROOT / "roles").glob("*/meta")):
+            shutil.copytree(path, self.collection / path.relative_to(ROOT))
+        shutil.copytree(ROOT / "roles/release", self.collection / "roles/release", dirs_exist_ok=True)
         for role, steps in ROLES.items():
-            shutil.copytree(ROOT / "roles" / role / "meta", self.collection / "roles" / role / "meta")
             for step, tasks in steps.items():
                 path = self.collection / "roles" / role / f"tasks/{step}.yml"
                 path.parent.mkdir(parents=True, exist_ok=True)
