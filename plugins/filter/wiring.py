@@ -19,7 +19,9 @@ def settings(hosts: Mapping[str, Mapping[str, Any]], host: str, names: Iterable[
     :raises KeyError: for a variable that its role does not declare.
     """
     said = hosts[host]
-    return {name: said[name] if name in said else _argument_specs.options(name.partition("_")[0])[name]["default"] for name in names}
+    return {
+        name: said[name] if name in said else _argument_specs.options(name.partition("_")[0])[name]["default"] for name in names
+    }
 
 
 class FilterModule:

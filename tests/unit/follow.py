@@ -129,7 +129,9 @@ def follow(playbook: str, root: Path = ROOT) -> tuple[list[Path], list[Path]]:
     """
     followed: list[Path] = []
     beneath: set[Path] = set()
-    waiting: list[tuple[Path, str, bool]] = [(root / playbook, "", True)]  # file, the role whose inside it is, whether it is followed
+    waiting: list[tuple[Path, str, bool]] = [
+        (root / playbook, "", True)
+    ]  # file, the role whose inside it is, whether it is followed
     called: set[Path] = set()
     while waiting:
         path, inside, open_it = waiting.pop(0)
@@ -193,7 +195,15 @@ def main() -> None:
     print(f"{playbook} is followed in {len(followed)} files:")
     print(*(f"  {path.relative_to(ROOT)}" for path in followed), sep="\n")
     print(f"Beneath them, behind documented interfaces, are {len(beneath)}:")
-    for kind in ("playbooks", "roles", "plugins/modules", "plugins/filter", "plugins/lookup", "plugins/plugin_utils", "plugins/module_utils"):
+    for kind in (
+        "playbooks",
+        "roles",
+        "plugins/modules",
+        "plugins/filter",
+        "plugins/lookup",
+        "plugins/plugin_utils",
+        "plugins/module_utils",
+    ):
         print(f"  {kind}: {sum(path.relative_to(ROOT).as_posix().startswith(kind + '/') for path in beneath)}")
     print(*(f"A private variable crosses a border: {crossing}" for crossing in crossings()), sep="\n")
     print(*(f"A role's default is repeated: {repeated}" for repeated in repeated_defaults()), sep="\n")

@@ -21,10 +21,14 @@ def names(paths: list[Path], root: Path = ROOT) -> list[str]:
 def test_a_deploy_is_followed_in_twenty_files() -> None:
     followed, beneath = (names(paths) for paths in follow("playbooks/deploy.yml"))
     assert len(followed) <= MOST, "\n".join(followed)
-    assert followed[0] == "playbooks/deploy.yml" and {"roles/release/vars/steps.yml", "roles/nginx/tasks/switch.yml"} <= set(followed)
+    assert followed[0] == "playbooks/deploy.yml" and {"roles/release/vars/steps.yml", "roles/nginx/tasks/switch.yml"} <= set(
+        followed
+    )
     # The walk goes all the way down, and loses nothing on it.
     assert {"roles/app/tasks/images_pull.yml", "plugins/modules/blue_green_switch.py"} <= set(beneath)
-    assert {"plugins/module_utils/release/fence.py", "plugins/module_utils/release/decide.py", "playbooks/hosts.yml"} <= set(beneath)
+    assert {"plugins/module_utils/release/fence.py", "plugins/module_utils/release/decide.py", "playbooks/hosts.yml"} <= set(
+        beneath
+    )
     assert set(beneath) >= APART and not set(beneath) & set(followed)
 
 
