@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.template import trust_as_template
+from ansible_collections.kasaneha.deploy.plugins.filter.wiring import settings
 from inventory import INVENTORIES, SECRETS, wiring
 from render import ROLES
 from role import NAMES, options
@@ -134,6 +135,27 @@ def test_a_variable_that_the_playbooks_set_would_be_noticed(tmp_path: Path) -> N
         fleet(tmp_path / "inventory", nginx_state_dir="/own"), playbooks(tmp_path / "playbooks", nginx_state_dir="/theirs")
     )
     assert scope.values(["nginx_state_dir"], "edge1", "nginx") == {"nginx_state_dir": "/theirs"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [
+        ("app_start_timeout", {}, 60),
+        ("app_start_timeout", {"app_start_timeout": 5}, 5),
+        ("app_migrations", {"app_migrations": {}}, {}),
+    ],
+)
+def test_a_setting_is_the_inventory_s_or_the_role_s_default(
+    tmp_path: Path, name: str, said: dict[str, Any], expected: Any
+) -> None:
+    scope = Scope(fleet(tmp_path / "inventory", **said))
+    for role in ("", "app", "release"):
+        assert scope.values(["fleet_settings"], "app1", role)["fleet_settings"][name] == expected
+
+
+def test_a_setting_that_no_role_declares_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        settings({"app1": {}}, "app1", ["app_start_timeot"])
 
 
 # --- each default is of its type, with the wiring and without -----------------------------------------------------
