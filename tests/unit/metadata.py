@@ -142,12 +142,17 @@ def argument_specs(root: Path) -> list[str]:
 
 
 def role_layout(root: Path) -> list[str]:
-    """Each role has a README, and tasks/main.yml imports phases in their order, with their tags, and does nothing else."""
+    """Each role has a README, and tasks/main.yml imports phases in their order, with their tags, and does nothing else.
+
+    A role that a table of steps drives (vars/steps.yml) has its order there.
+    """
     found = []
     for role in roles(root):
         readme = role / "README.md"
         if not readme.exists() or len(readme.read_text().splitlines()) < 3:
             found.append(f"{role.name}: README.md is missing or says nothing")
+        if (role / "vars/steps.yml").exists():  # the order stands in that table
+            continue
         order = []
         for task in load(role / "tasks/main.yml") or []:
             phase = str(task.get("ansible.builtin.import_tasks", "")).removesuffix(".yml")
@@ -163,10 +168,15 @@ def role_layout(root: Path) -> list[str]:
 
 
 def role_prefixes(root: Path) -> list[str]:
-    """Public ``role_x`` in defaults, private ``_role_x`` in vars, registered ``__role_x``."""
+    """Public ``role_x`` in defaults, private ``_role_x`` in vars, registered ``__role_x``.
+
+    What an entry point returns is public: its description in the argument specification names it, as ``C(role_x)``.
+    """
     found = []
     for role in roles(root):
         public, private, registered = (f"{underscores}{role.name}_" for underscores in ("", "_", "__"))
+        specs = (load(role / "meta/argument_specs.yml") or {}).get("argument_specs") or {}
+        results = {name for spec in specs.values() for name in re.findall(r"C\((\w+)\)", str(spec.get("description")))}
         for folder, prefix in (("defaults", public), ("vars", private)):
             for path in sorted((role / folder).glob("*.yml")):
                 names = [name for name in load(path) or {} if not name.startswith(prefix)]
@@ -178,7 +188,7 @@ def role_prefixes(root: Path) -> list[str]:
                 found += [
                     f"{role.name}: {path.name}: registered {name} does not begin with {registered}"
                     for name in names
-                    if not name.startswith(registered)
+                    if not name.startswith(registered) and not (name in results and name.startswith(public))
                 ]
                 found += [
                     f"{role.name}: {path.name}: fact {name} is not of this role"
