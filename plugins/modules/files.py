@@ -26,8 +26,8 @@ options:
     required: true
     suboptions:
       path:
-        description: Where it is on the host.
-        type: path
+        description: Where it is on the host, from the root.
+        type: str
         required: true
       state:
         description:

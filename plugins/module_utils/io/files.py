@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 # What a task may say of a file. `content` is taken out of it on the controller, so that no log of the module has it.
 SPEC: dict[str, Any] = {
-    "path": {"type": "path", "required": True},
+    "path": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["file", "directory", "link", "absent"], "default": "file"},
     "template": {"type": "str"},
     "src": {"type": "str"},
@@ -154,7 +154,7 @@ def difference(change: Change) -> list[dict[str, Any]]:
             before, after = (text.decode("utf-8", "replace") for text in texts)
             rows.append({"before": before, "after": after, "before_header": change.path, "after_header": change.path})
     before_row, after_row = attributes(change)
-    if before_row or after_row:
+    if (before_row or after_row) and not (rows and change.before.state == "absent"):
         rows.append({"before": {"path": change.path, **before_row}, "after": {"path": change.path, **after_row}})
     return rows
 
