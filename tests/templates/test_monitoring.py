@@ -173,9 +173,9 @@ def test_the_login_stands_in_the_environment_alone() -> None:
     for name in ("postgres", "redis"):
         text = render("monitoring", "default.j2", rows[name]["vars"])
         arguments, rest = text.split("\n", 2)[2].split("\n", 1)
-        assert rows[name]["vars"]["environment"] and "PASS" not in arguments and "PASS" in rest
+        assert rows[name]["vars"]["login"] and "PASS" not in arguments and "PASS" in rest
         assert (rows[name]["mode"], rows[name]["secret"]) == ("0600", True)
-    assert rows["node"]["vars"]["environment"] == {} and (rows["node"]["mode"], rows["node"]["secret"]) == ("0644", False)
+    assert rows["node"]["vars"]["login"] == {} and (rows["node"]["mode"], rows["node"]["secret"]) == ("0644", False)
 
 
 def test_what_alertmanager_tells_others_with_is_secret() -> None:
