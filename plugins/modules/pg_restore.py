@@ -131,11 +131,11 @@ def predicted(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
     """What a restore would do; a set that cannot be restored fails here already."""
     nothing = {"changed": True, "saved": "", "kept": "", "closed_seconds": 0.0}
     if wanted["state"] == "undone":
-        engine.returnable()
+        engine.restore.previous()
         return nothing
     if wanted["backup"].endswith((".sql", ".sql.gz")):
         return nothing
-    return {**nothing, "set": engine.restorable(wanted["backup"], wanted["foreign"], wanted["allow_empty"]).summary()}
+    return {**nothing, "set": engine.restore.check(wanted["backup"], wanted["foreign"], wanted["allow_empty"]).summary()}
 
 
 def rows(engine: Engine, name: str) -> str:
@@ -167,9 +167,9 @@ def main() -> None:
         if module.check_mode:
             result = predicted(engine, wanted)
         elif wanted["state"] == "undone":
-            result = engine.undo(wanted["wait"])
+            result = engine.restore.undo(wanted["wait"])
         else:
-            result = engine.restore(
+            result = engine.restore.run(
                 wanted["backup"],
                 wanted["identity"],
                 wanted["foreign"],

@@ -106,3 +106,17 @@ def users(variables) -> Iterator[Load]:
     """Users at work the whole time."""
     with Load(variables["ansible_host"], rate=30, **SHORT) as load:  # many more in benchmarks/deploy.py
         yield load
+
+
+@pytest.fixture(scope="module")
+def ask(root, variables) -> Callable[[str], Any]:
+    """Ask Prometheus on the server."""
+    fetch = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())"
+    api = f"http://{variables['ansible_host']}:9090/monitoring/api/v1"
+    return lambda path: json.loads(root(f"python3 -c '{fetch}' '{api}/{path}'"))["data"]
+
+
+@pytest.fixture(scope="module")
+def received(root) -> Callable[[], list[dict[str, Any]]]:
+    """All that the receivers got so far."""
+    return lambda: [json.loads(line) for line in root("cat /var/lib/received.jsonl").splitlines()]

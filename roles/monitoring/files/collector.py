@@ -30,7 +30,8 @@ LABEL = "kasaneha.deploy."
 
 # --- looking ----------------------------------------------------------------------------------------------
 class Docker(http.client.HTTPConnection):
-    """Docker's own interface, by its socket: a client program for each container would cost a hundred times as much."""
+    """Docker's own interface, by its socket: a client program for each container would cost a hundred times as much. This file is
+    copied alone, so it brings its own."""
 
     def __init__(self, path: str = DOCKER) -> None:
         super().__init__("localhost", timeout=10)

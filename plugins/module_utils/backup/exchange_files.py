@@ -23,7 +23,7 @@ TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def as_backup_error() -> Iterator[None]:
     """What the file system refuses fails as everything else does, and takes the same way back.
 
     :raises BackupError: RESTORE_FAILED, with the path.
@@ -39,28 +39,28 @@ def entries(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if not name.startswith(HIDDEN)] if folder.is_dir() else []
 
 
-def out(live: Path, going: Path) -> None:
+def move_out(live: Path, going: Path) -> None:
     """Move away what is there now; what is written after that stays."""
     going.mkdir(mode=0o700, exist_ok=True)
     for name in entries(live):
         _rename(live / name, going / name)
 
 
-def enter(coming: Path, live: Path, going: Path) -> None:
-    """Move in what is coming; what was written in its place since :func:`out` goes where the rest has gone."""
+def move_in(coming: Path, live: Path, going: Path) -> None:
+    """Move in what is coming; what was written in its place since :func:`move_out` goes where the rest has gone."""
     for name in entries(coming):
         _place(coming / name, live / name, going / name)
 
 
-def withdraw(live: Path, coming: Path, names: Sequence[str]) -> None:
-    """Undo :func:`enter`: move back those that were to come. What is in both places has not come yet; what has no such name is new."""
+def undo_move_in(live: Path, coming: Path, names: Sequence[str]) -> None:
+    """Undo :func:`move_in`: move back those that were to come. What is in both places has not come yet; what has no such name is new."""
     for name in names:
         if not os.path.lexists(coming / name):
             _rename(live / name, coming / name)
 
 
-def take_back(going: Path, live: Path) -> None:
-    """Undo :func:`out`: what went is there again, with what was written meanwhile."""
+def undo_move_out(going: Path, live: Path) -> None:
+    """Undo :func:`move_out`: what went is there again, with what was written meanwhile."""
     for name in iter(lambda: next(iter(entries(going)), ""), ""):
         _place(going / name, live / name, going / name)
     with contextlib.suppress(FileNotFoundError):
@@ -94,16 +94,16 @@ def _merge(newer: Path, older: Path) -> None:
     with contextlib.suppress(FileNotFoundError):  # there is none, or its writer took it back
         if not os.path.lexists(newer):
             return
-        if _folder(newer) and _folder(older):
+        if _is_directory(newer) and _is_directory(older):
             for name in os.listdir(newer):
                 _merge(newer / name, older / name)
             with contextlib.suppress(OSError):  # he has written there again: whoever needs the place asks again
                 os.rmdir(newer)
-        elif os.path.lexists(older) and (_folder(newer) or _folder(older)):
+        elif os.path.lexists(older) and (_is_directory(newer) or _is_directory(older)):
             os.rename(newer, older.with_name(f"{older.name}{LATE}"))
         else:
             os.replace(newer, older)
 
 
-def _folder(path: Path) -> bool:
+def _is_directory(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()

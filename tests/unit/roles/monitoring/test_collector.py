@@ -12,11 +12,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.monitoring import collector
+
+COLLECTOR = Path(__file__).parents[4] / "roles/monitoring/files/collector.py"
+loader = SourceFileLoader("collector", str(COLLECTOR))
+collector: Any = module_from_spec(spec_from_loader("collector", loader))
+loader.exec_module(collector)
 
 RECORD = {
     "release": "v1.1.0",
@@ -209,7 +215,7 @@ def test_the_file_runs_on_its_own(tmp_path: Path) -> None:
               "output": str(tmp_path / "out.prom"), "follow": []}  # fmt: skip
     (tmp_path / "config").write_text(json.dumps(config))
     done = subprocess.run(
-        [sys.executable, "-I", str(collector.__file__), str(tmp_path / "config")],
+        [sys.executable, "-I", str(COLLECTOR), str(tmp_path / "config")],
         capture_output=True, text=True, check=False, env={**os.environ, "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
