@@ -30,12 +30,14 @@ options:
         type: str
         required: true
       state:
-        description: What it is to be.
+        description: What it is to be; V(any) leaves it as it is, after systemd has read what is on the disk.
         type: str
-        choices: [started, stopped]
+        choices: [started, stopped, any]
         default: started
       enabled:
-        description: Whether it starts at boot; by default if it is to be started. One that cannot be enabled stays as it is.
+        description:
+          - Whether it starts at boot. By default V(true) if it is to be started, V(false) if it is to be stopped, and else as it is.
+          - A unit that cannot be enabled stays as it is.
         type: bool
       files:
         description: Paths or patterns of files that the unit reads when it starts.
@@ -122,7 +124,7 @@ class Host:
     def observe(self, names: list[str]) -> dict[str, units.Seen]:
         """What systemd says of the units, after it has read what is on the disk."""
         seen = self.show(names)
-        unread = any(unit.stale or (not unit.loaded and units.own_files(name)) for name, unit in seen.items())
+        unread = any(unit.stale or (not unit.loaded and units.has_file(name)) for name, unit in seen.items())
         if not unread or self.module.check_mode:
             return seen
         self.daemon_reload()
@@ -198,7 +200,7 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+                    "state": {"type": "str", "choices": ["started", "stopped", "any"], "default": "started"},
                     "enabled": {"type": "bool"},
                     "files": {"type": "list", "elements": "str", "default": []},
                     "reload_files": {"type": "list", "elements": "str", "default": []},

@@ -87,7 +87,9 @@ def test_a_template_becomes_what_the_action_template_makes_of_it(role: Path) -> 
 
 
 def test_check_mode_and_a_second_run_change_nothing(role: Path) -> None:
-    task = files({"path": "{{ out }}/d", "state": "directory", "mode": "0750"}, {"path": "{{ out }}/d/a", "template": "main.conf.j2"})
+    task = files(
+        {"path": "{{ out }}/d", "state": "directory", "mode": "0750"}, {"path": "{{ out }}/d/a", "template": "main.conf.j2"}
+    )
     out = role.parents[1] / "out"
     code, said = play(role, task, options=("--check", "--diff"))
     assert (code, "changed=1" in said, "part of localhost" in said) == (0, True, True), said

@@ -22,15 +22,15 @@ PROPERTIES = (
     "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,CanReload,Type,RemainAfterExit,InactiveExitTimestampMonotonic"
 )
 RUNNING = ("active", "activating", "reloading", "refreshing")
-MARGIN = 1.0  # seconds: time stamps of files are coarser than those of units
+MARGIN = 0.1  # seconds: time stamps of files are coarser than those of units
 
 
 class Unit(NamedTuple):
     """A unit as it is to be."""
 
     name: str
-    started: bool = True
-    enabled: bool = True
+    started: bool | None = True  # None: as it is
+    enabled: bool | None = True
     restart: tuple[str, ...] = ()  # patterns of files that it reads at its start, beside its own
     reload: tuple[str, ...] = ()  # and of those for which a reload is enough
 
@@ -101,6 +101,11 @@ def own_files(name: str, directories: Iterable[str] = DIRECTORIES) -> list[str]:
         for place in places:
             found += sorted(glob.glob(os.path.join(glob.escape(os.path.join(place, folder)), "*.conf")))
     return found
+
+
+def has_file(name: str) -> bool:
+    """Whether there is a file of the unit on the disk, beside drop-ins."""
+    return any(not path.endswith(".conf") for path in own_files(name))
 
 
 def is_own(name: str, path: str) -> bool:
@@ -175,12 +180,13 @@ def decide(
 
     :param pending: files that are about to be changed, in check mode.
     """
-    if not unit.started:
-        enable = False if not unit.enabled and seen.file_state in ("enabled", "enabled-runtime") else None
-        return Step("stop" if seen.state in RUNNING else "", enable=enable)
-    enable = True if unit.enabled and seen.file_state in ("disabled", "") else None
-    if not unit.enabled and seen.file_state in ("enabled", "enabled-runtime"):
+    enable = None
+    if unit.enabled is True and seen.file_state in ("disabled", ""):
+        enable = True
+    if unit.enabled is False and seen.file_state in ("enabled", "enabled-runtime"):
         enable = False
+    if not unit.started:
+        return Step("stop" if unit.started is False and seen.state in RUNNING else "", enable=enable)
     runs = seen.state in RUNNING or (seen.oneshot and seen.since > 0)
     if not runs:
         return Step("start", enable=enable)
@@ -200,7 +206,7 @@ def sentence(name: str, step: Step) -> str:
 
 def declared(entry: Mapping[str, Any]) -> Unit:
     """A unit as a task says it."""
-    started = entry["state"] == "started"
+    started = {"started": True, "stopped": False, "any": None}[entry["state"]]
     enabled = entry.get("enabled")
     return Unit(
         full_name(entry["name"]),

@@ -61,8 +61,8 @@ def test_what_cannot_be_reloaded_is_restarted() -> None:
 
 def test_without_a_record_younger_files_are_what_was_not_read() -> None:
     """A first run, a reboot, or a run that was killed before anything was recorded."""
-    assert units.decide(WEB, RUNS, changed(CONFIG, at=1000.5), None) == units.Step("restart", (CONFIG,))
-    assert not units.decide(WEB, RUNS, changed(CONFIG, at=990), None)
+    assert units.decide(WEB, RUNS, changed(CONFIG, at=999.95), None) == units.Step("restart", (CONFIG,))
+    assert not units.decide(WEB, RUNS, changed(CONFIG, at=999.5), None)
 
 
 def test_a_record_is_believed_more_than_time_stamps() -> None:
@@ -104,6 +104,14 @@ def test_a_unit_is_stopped_and_disabled_once() -> None:
     assert units.decide(stopped, RUNS, changed(CONFIG), RECORD) == units.Step("stop", enable=False)
     assert not units.decide(stopped, seen(state="inactive", file_state="disabled"), FILES, RECORD)
     assert not units.decide(stopped, seen(loaded=False, state="inactive", file_state=""), {}, None)
+
+
+def test_a_unit_may_be_enabled_and_else_left_alone() -> None:
+    left = WEB._replace(started=None)
+    assert not units.decide(left, seen(state="inactive"), changed(CONFIG), None)
+    assert units.decide(left, seen(state="inactive", file_state="disabled"), FILES, None) == units.Step(enable=True)
+    assert not units.decide(left._replace(enabled=None), seen(file_state="disabled"), changed(UNIT), RECORD)
+    assert units.declared({"name": "web", "state": "any"}) == units.Unit("web.service", None, None)
 
 
 def test_a_oneshot_is_run_once_for_what_is_there() -> None:
