@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "lab")]
 TASK_TIME = re.compile(r"^kasaneha\.deploy\.(\w+) : .+? -{2,} +([0-9.]+)s$", re.M)
 ROLES = ("logging", "monitoring", "firewall", "backup", "certbot")
+FIRST = 120  # the last number of the first server's address
 SHARE = {"noop": 45, "bare": 67}  # percent of the earlier commit that this one may take
 
 
@@ -87,7 +88,7 @@ def sources(rehearsal, number: int) -> tuple[list[str], str]:
     own = reach.with_name(f"reach-{number}")
     shutil.copytree(reach, own)
     [file] = (own / "host_vars").glob("*.yml")
-    address = f"198.51.100.{120 + number}"
+    address = f"198.51.100.{FIRST + number}"
     said = {**yaml.safe_load(file.read_text()), "ansible_host": address, "lab_server": f"rehearsal-converge-{number}"}
     file.write_text(yaml.safe_dump(said))
     return ["-i", str(inventory), "-i", str(own), "-e", f"@{rehearsal.work}/standins.json"], address
@@ -106,7 +107,7 @@ def provision(side: Side, rehearsal, names: list[str], bare_runs: int) -> None:
 
 def remove(side: Side) -> None:
     """Remove a side's server."""
-    container = f"kasaneha-lab-rehearsal-converge-{side.address.rsplit('.', 1)[1][-1]}"
+    container = f"kasaneha-lab-rehearsal-converge-{int(side.address.rsplit('.', 1)[1]) - FIRST}"
     subprocess.run(["docker", "rm", "--force", "--volumes", container], check=False, capture_output=True)
     subprocess.run(["docker", "volume", "rm", "--force", f"{container}-docker"], check=False, capture_output=True)
 
@@ -123,7 +124,7 @@ def compare(commit: str, inventory: str, runs: int, bare_runs: int) -> tuple[dic
     rehearsal.judge()
     names = [str(name) for site in rehearsal.sites for key in ("names", "redirect_names") for name in site.get(key) or []]
     try:
-        with earlier(commit) as checkout:
+        with rehearse.alone(), earlier(commit) as checkout:
             sides = [
                 Side(name, place, *sources(rehearsal, number))
                 for number, (name, place) in enumerate((("parent", checkout), ("now", ROOT)))
