@@ -66,6 +66,9 @@ CLEANUP = Step("cleanup", "lab/mitogen.sh ansible-playbook lab/destroy.yml -i mo
 
 # `make proof STEP=…`: an hour at most each. A benchmark writes a result of its own, of the others suite.py notes that they passed.
 LONG = "export LONG=true; "
+REHEARSED = (
+    f'{PYTEST} -m "not long" --hosts=ansible://all --ansible-inventory=$REHEARSAL_INVENTORY tests/testinfra/test_default.py'
+)
 PROOF = (
     *(
         Step(f"bench-{name}", f"python benchmarks/{name}.py", ("lab",), alone=True)
@@ -74,7 +77,17 @@ PROOF = (
     Step("bench-monitoring", "molecule converge -s operations && python benchmarks/monitoring.py", ("lab",), alone=True),
     Step("kills", "python benchmarks/kills.py", ("lab",), alone=True),
     Step("long-collection", "LONG=true tests/collection.sh", alone=True, lab=False),
-    Step("long-containers", f"{LONG}{PYTEST} -m long --ignore tests/lab/test_dev.py tests/lab", ("lab",), alone=True),
+    Step(
+        "long-containers",
+        f"{LONG}{PYTEST} -m long --ignore tests/lab/test_dev.py --ignore tests/lab/test_rehearsals.py tests/lab",
+        ("lab",),
+        alone=True,
+    ),
+    # The inventories as they are shipped; on prod's server the checks of scenario `default`.
+    Step("rehearse", f"LAB_KEEP=true python lab/rehearse.py inventories/prod --after-verify '{REHEARSED}'", ("lab",), alone=True),
+    Step("rehearse-staging", "LAB_KEEP=true python lab/rehearse.py inventories/staging", ("lab",), alone=True),
+    Step("rehearse-fleet", "LAB_KEEP=true python lab/rehearse.py inventories/example-fleet", ("lab",), alone=True),
+    Step("long-rehearse", f"LAB_KEEP=true {PYTEST} -m long tests/lab/test_rehearsals.py", ("lab",), alone=True),
     Step("development", f"{PYTEST} tests/lab/test_dev.py", ("lab",), alone=True),
     scenario("adopt", prefix=LONG),
     scenario("build", prefix=f"DOCKER_CONFIG=$(python tests/lab/developer.py) && export DOCKER_CONFIG && {LONG}"),
@@ -121,6 +134,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(Makefile|galaxy\.yml|meta/|collections/)", ("default",)),
     (r"benchmarks/", ()),
     (r"tests/(unit|templates)/|tests/(collection\.sh|config\.yml|compare_tests\.py)", ()),
+    (r"tests/lab/test_rehearsals\.py|lab/(rehears|images/standin)|inventories/example-fleet/", ()),  # `make proof`
     (r"tests/lab/", ("containers", "clock")),
     (r"tests/testinfra/test_(refusals|variants|default)\.py", ("default",)),
     (r"tests/testinfra/test_(monitoring|outages|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
@@ -136,7 +150,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"molecule/(adopt|build)/", ()),
     (r"molecule/(\w+)/", ("\\1",)),
     (r"molecule/", SCENARIOS),
-    (r"inventories/dev/", ()),
+    (r"inventories/(dev|example)/", ()),
     (r"(inventories/|site\.yml)", tuple(name for name in SCENARIOS if name not in ("edge", "applications"))),
     (r"lab/(source|efk)", ()),
     (r"lab/(demo\.yml)", ("default",)),

@@ -18,6 +18,7 @@ class FilterModule:
             "certificate_problems": certificates.certificate_problems,
             "certificate_status": certificates.certificate_status,
             "issue_reason": certificates.issue_reason,
+            "only_names_wait": certificates.only_names_wait,
             "own_certificate_problems": certificates.own_certificate_problems,
             "served_problems": certificates.served_problems,
         }

@@ -74,7 +74,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils.docker import daemon
-from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import docker, statefile
 
 UNIT = "docker.service"
 CONFIG = Path(daemon.CONFIG)
@@ -131,11 +131,18 @@ class Host:
 
     def containers(self) -> list[daemon.Container]:
         """All that run."""
-        ids = self.out("docker", "ps", "--quiet", "--no-trunc").split()
-        form = '{{json .Name}} {{json .HostConfig.RestartPolicy.Name}} {{json (index .Config.Labels "com.docker.swarm.task.id")}}'
-        lines = self.out("docker", "inspect", "--format", form, *ids).splitlines() if ids else []
-        rows = [[json.loads(word) for word in line.split(" ", 2)] for line in lines]
-        return [daemon.Container(str(name).lstrip("/"), policy, bool(task)) for name, policy, task in rows]
+        try:
+            found = docker.inspected(lambda argv: self.run(*argv))
+        except (OSError, RuntimeError):
+            return []
+        return [
+            daemon.Container(
+                entry["Name"].lstrip("/"),
+                entry["HostConfig"]["RestartPolicy"]["Name"],
+                bool((entry["Config"]["Labels"] or {}).get("com.docker.swarm.task.id")),
+            )
+            for entry in found
+        ]
 
     def refused(self, text: str) -> list[str]:
         """What dockerd says against a file. It can be asked since version 23; one that is not there says nothing."""

@@ -18,7 +18,11 @@ SITE = _argument_specs.keys("nginx", "nginx_sites")
 MIGRATIONS = _argument_specs.keys("app", "app_migrations")
 # Loop variable of the templates -> role, keys, and those that plugins, tasks and playbooks read.
 KINDS: dict[str, tuple[str, dict[str, Any], set[str]]] = {
-    "service": ("app", SERVICE, {"image", "build", "health", "release_key", "release_label", "metrics", "assets"}),
+    "service": (
+        "app",
+        SERVICE,
+        {"image", "build", "health", "release_key", "release_label", "metrics", "assets", "optional_secrets"},
+    ),
     "__build": ("app", SERVICE["build"]["options"], set()),
     "site": ("nginx", SITE, {"probes"}),
     "location": ("nginx", SITE["locations"]["options"], set()),

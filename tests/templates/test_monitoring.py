@@ -86,7 +86,9 @@ def test_every_part_is_asked_on_loopback(environment: str) -> None:
     assert (targets["node"], targets["postgres"]) == (["127.0.0.1:9100"], ["127.0.0.1:9187"])
     assert (targets["redis"], targets["nginx"]) == (["127.0.0.1:9121"], ["127.0.0.1:9113"])
     site = "localhost" if environment == "nowhere" else inventory(environment)["site_domains"][0]
-    assert targets["site"] == [f"https://{site}/", f"https://{site}/api/v1/info"]
+    api = [f"https://{name}/api/v1/info" for name in inventory(environment).get("site_api_domains", [])]
+    assert targets["site"] == [f"https://{site}/", f"https://{site}/api/v1/info", *api]
+    assert bool(api) is (environment == "prod")
     assert config["global"]["scrape_interval"] == "15s"  # as in the first design
     [prometheus] = [job for job in config["scrape_configs"] if job["job_name"] == "prometheus"]
     assert prometheus["metrics_path"] == "/monitoring/metrics"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import wiring
-from inventory import inventory
+from inventory import inventory, said
 from render import ROLES, evaluate
 from role import NAMES, arguments, engine, options, role_tasks, template
 
@@ -108,9 +108,14 @@ def test_every_role_is_asked() -> None:
     assert set(JUDGED) == set(NAMES) - {"docker"}  # it looks at the host alone
 
 
-@pytest.mark.parametrize("environment", ["prod", "staging", "local"])
+@pytest.mark.parametrize("environment", ["prod", "staging", "local", "example-fleet"])
 def test_a_shipped_inventory_is_refused_by_no_role(environment: str) -> None:
     assert problems(environment, wiring.GROUPS) == {}
+
+
+def test_the_example_is_refused_by_no_role() -> None:
+    """Its secrets are those that a reader puts in; its host is in the groups that it needs."""
+    assert problems("example", wiring.needed_groups(said("example"))) == {}
 
 
 def test_that_of_a_developer_is_refused_by_no_role() -> None:

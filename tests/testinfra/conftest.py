@@ -15,7 +15,7 @@ import pytest
 from .load import SHORT, Load
 
 ROOT = Path(__file__).parent.parent.parent
-SITE = "kasaneha.test"
+SITE = os.environ.get("SITE", "kasaneha.test")  # a rehearsal names its own, and where its secrets are
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,10 @@ def containers(root: Callable[[str], str]) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def lab_secrets() -> dict[str, str]:
     """The real random secrets of the lab, of all its servers."""
-    return {file.name: file.read_text().split()[0] for file in (ROOT / "lab/state/secrets").iterdir()}
+    return {
+        file.name: file.read_text().split()[0]
+        for file in Path(os.environ.get("LAB_SECRETS", ROOT / "lab/state/secrets")).iterdir()
+    }
 
 
 @pytest.fixture(scope="module")

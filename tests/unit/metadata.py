@@ -239,14 +239,14 @@ def action_group(root: Path) -> list[str]:
 
 
 def licence_headers(root: Path) -> list[str]:
-    """Every source file names its licence in its first lines."""
+    """Every source file names its licence in its first lines; the ``__init__.py`` of a package has to be empty."""
     found = []
     for path in files(root):
         name = str(path.relative_to(root))
         if name in NO_HEADER or path.suffix in NO_COMMENTS:
             continue
         text = path.read_text()
-        if not text.startswith("$ANSIBLE_VAULT;") and not any(SPDX in line for line in text.splitlines()[:3]):
+        if text and not text.startswith("$ANSIBLE_VAULT;") and not any(SPDX in line for line in text.splitlines()[:3]):
             found.append(f"{name}: no '{SPDX}' in its first 3 lines")
     return found
 

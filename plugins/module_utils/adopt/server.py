@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.adopt import decide
-from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import docker, statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import Run
 
-Run = Callable[[Sequence[str]], "tuple[int, str, str]"]  # AnsibleModule.run_command is one
 CRONTABS = "/var/spool/cron/crontabs"
 OPTIONS: dict[str, Any] = {
     "app": {"type": "str", "required": True},
@@ -55,13 +54,9 @@ def alone(app: str) -> Iterator[None]:
 
 def inspected(run: Run) -> list[dict[str, Any]]:
     """``docker inspect`` of every container; none where there is no Docker, or it does not answer."""
-    code, out, _err = run(["docker", "ps", "--all", "--quiet", "--no-trunc"]) if shutil.which("docker") else (1, "", "")
-    if code or not out.split():
-        return []
-    _code, out, _err = run(["docker", "inspect", *out.split()])
     try:
-        return list(json.loads(out))
-    except ValueError:
+        return docker.inspected(run, "--all") if shutil.which("docker") else []
+    except RuntimeError:
         return []
 
 

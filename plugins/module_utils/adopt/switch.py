@@ -125,7 +125,9 @@ class Takeover:
         name = old.run(TRANSFER, wait=WAIT, prune=False)["set"]["id"]
         try:
             self.note(step="restore")
-            done = self.engine(recipients=[], remotes=[]).restore(name, foreign=True, safety=False, wait=WAIT, allow_empty=True)
+            done = self.engine(recipients=[], remotes=[]).restore.run(
+                name, foreign=True, safety=False, wait=WAIT, allow_empty=True
+            )
             self.note(step="migrate", rows=done["set"]["rows"])
         finally:
             forget(old.sets)
@@ -178,7 +180,7 @@ class Takeover:
         if not self.due("rehearsed"):
             return False
         self.copy()
-        self.engine().settle(WAIT)  # what was there before was nobody's data
+        self.engine().restore.discard_previous(WAIT)  # what was there before was nobody's data
         self.note(phase="rehearsed", step="")
         return True
 
@@ -277,7 +279,7 @@ class Takeover:
             self.note()  # first: a line that is gone stands here
             _rewrite(Path(entry["path"]), entry["kept"])
         if self.phase == "done":
-            self.engine().settle(WAIT)  # nobody shall return to the rehearsal
+            self.engine().restore.discard_previous(WAIT)  # nobody shall return to the rehearsal
         changed = bool(running or restarting or self.facts["cron"]) or self.phase != "retired"
         if changed:
             self.note(phase="retired")

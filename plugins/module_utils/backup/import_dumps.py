@@ -17,8 +17,7 @@ from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import dump as dumps
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as manifests
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import postgres, sql, stream
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import restore as restores
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import postgres, preflight, sql, stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import BAD_INPUT, BackupError
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import Set, Sets, iso
 
@@ -76,7 +75,7 @@ def legacy(sets: Sets, path: Path, files: str, work: Path, tell: dumps.Tell, all
         manifest["reason"] = f"import of {path.name}"
         if not allow_empty:  # before it is a set that somebody could take for the latest
             with postgres.client(config, server) as programs:
-                restores.refuse_hollow(config, programs, manifest, about["databases"])
+                preflight.refuse_empty(config, programs, manifest, about["databases"])
         return sets.publish(
             partial,
             manifest,

@@ -312,7 +312,7 @@ def _by_rules(good: Sequence[Entry], policy: Mapping[str, int], min_keep: int) -
 # --- a restore ------------------------------------------------------------------------------------------
 
 
-def hollow(tables: Mapping[str, int], live_rows: bool, unfilled: Iterable[str]) -> list[str]:
+def missing_contents(tables: Mapping[str, int], live_rows: bool, unfilled: Iterable[str]) -> list[str]:
     """Why a set would leave nothing in the place of something; empty: it would not.
 
     :param tables: name -> rows, of the set; ``live_rows`` whether the live database has any.

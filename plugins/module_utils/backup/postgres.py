@@ -31,6 +31,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import
     Config,
     failure,
 )
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import run as run_command
 
 LABEL = "kasaneha.deploy.backup"
 SHARED = "/run/backup"  # the runtime folder, as the client sees it
@@ -114,14 +115,14 @@ def docker(*arguments: str, timeout: float = 120) -> str:
     :raises BackupError: it failed; the message is what it said.
     """
     try:
-        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+        code, out, err = run_command(["docker", *arguments], timeout)
     except FileNotFoundError as error:
         raise BackupError("docker is not installed on this host.", BAD_INPUT) from error
     except subprocess.TimeoutExpired as error:
         raise BackupError(f"docker {arguments[0]} did not answer within {timeout:g} s.", DUMP_FAILED) from error
-    if done.returncode:
-        raise BackupError(f"docker {arguments[0]}: {last_lines(done.stderr) or done.returncode}", DUMP_FAILED)
-    return done.stdout
+    if code:
+        raise BackupError(f"docker {arguments[0]}: {last_lines(err) or code}", DUMP_FAILED)
+    return out
 
 
 def last_lines(text: str, count: int = 5) -> str:
@@ -301,8 +302,7 @@ def _until_ready(programs: Programs, process: Process, seconds: float = 120) -> 
     """Over TCP: the temporary server of the first start answers on its socket only."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
-        asked = subprocess.run(["docker", "exec", programs.name, "pg_isready", "-q"], capture_output=True, check=False)
-        if asked.returncode == 0:
+        if run_command(["docker", "exec", programs.name, "pg_isready", "-q"])[0] == 0:
             return
         time.sleep(0.2)
     raise BackupError(f"the throw-away server did not start: {words(process)}", DUMP_FAILED)
@@ -319,10 +319,7 @@ def _container(command: Sequence[str], name: str) -> Iterator[Process]:
         while True:
             if process.poll() is not None:
                 raise BackupError(f"the client container did not start: {words(process)}", DUMP_FAILED)
-            state = subprocess.run(
-                ["docker", "inspect", "-f", "{{.State.Running}}", name], capture_output=True, text=True, check=False
-            )
-            if state.stdout.strip() == "true":
+            if run_command(["docker", "inspect", "-f", "{{.State.Running}}", name])[1].strip() == "true":
                 break
             if time.monotonic() > deadline:
                 raise BackupError("the client container did not start within 60 s.", DUMP_FAILED)
@@ -335,7 +332,7 @@ def _container(command: Sequence[str], name: str) -> Iterator[Process]:
             try:
                 process.wait(15)
             except subprocess.TimeoutExpired:
-                subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+                run_command(["docker", "rm", "--force", "--volumes", name])
                 process.wait()
 
 

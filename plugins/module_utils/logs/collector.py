@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import SOCKET
 from ansible_collections.kasaneha.deploy.plugins.module_utils.logs import docker, journal
 from ansible_collections.kasaneha.deploy.plugins.module_utils.logs.files import FileSource
 from ansible_collections.kasaneha.deploy.plugins.module_utils.logs.lines import (
@@ -58,7 +59,7 @@ class Collector:
         self.config = config
         self.app = str(config["app"])
         self.writer = writer or journal.Writer()
-        self.docker = docker.Docker(config.get("docker_socket") or docker.SOCKET)
+        self.docker = docker.Docker(config.get("docker_socket") or SOCKET)
         self.counts: dict[str, Count] = {}
         self.lock = threading.Lock()
         self.sinks: list[Sink] = []

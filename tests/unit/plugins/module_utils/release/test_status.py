@@ -78,6 +78,37 @@ def test_what_is_special_has_a_line(changes: dict[str, Any], line: str) -> None:
     assert line not in before
 
 
+GREEN = {**EDGE, "colour": "green"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fixed"),
+    [
+        ({}, "the next site.yml or deploy.yml fixes it"),
+        ({"freeze": {"since": "then", "by": "yuki", "message": "no"}}, "the next site.yml fixes it"),
+        ({"containers": [], "engine": False}, "the next site.yml fixes it"),
+        ({"run": {**RUN, "until": 990}}, "the next site.yml or deploy.yml fixes it"),
+        ({"run": RUN}, "no run before this: "),
+    ],
+)
+def test_what_is_promised_of_a_run_is_what_it_would_do(changes: dict[str, Any], fixed: str) -> None:
+    host = {
+        "record": V2,
+        "record_problem": "",
+        "run": {},
+        "freeze": {},
+        "containers": [WEB],
+        "edge": GREEN,
+        "now": 1000.0,
+        **changes,
+    }
+    [said] = [line for line in release_decide.status({"one": host}, "one", ["one"]) if "NOT AS RECORDED" in line]
+    assert f"({fixed}" in said
+    for intent in ("site", "deploy"):
+        plan = release_decide.decide({"one": host}, "one", ["one"], "v2", intent)
+        assert (f"{intent}.yml" in said) is (not plan["problems"] and "one" in plan["repair"])
+
+
 def test_a_record_that_is_rebuilt_can_be_shown() -> None:
     seen = {**WEB, "image": "web@sha256:2", "id": "sha256:2", "started": "2026-02-01T00:00:00Z"}
     assert lines(record={}, containers=[seen])[:3] == [
