@@ -49,7 +49,9 @@ def forget_everything() -> None:
     ours = [name for name in names if re.match(IMAGES, name)]
     if ours:
         run("docker", "image", "rm", "--force", *ours)
-    volumes = run("docker", "volume", "ls", "--quiet", "--filter", "label=kasaneha.lab.checkout").split()  # of provisioned servers
+    volumes = run(
+        "docker", "volume", "ls", "--quiet", "--filter", "label=kasaneha.lab.checkout"
+    ).split()  # of provisioned servers
     if volumes:
         run("docker", "volume", "rm", "--force", *volumes)
 
