@@ -5,23 +5,31 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What a shell happens to have set for other projects must not reach this one.
 unexport ANSIBLE_CONFIG ANSIBLE_INVENTORY ANSIBLE_COLLECTIONS_PATH PYTHONPATH
-# Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them anew.
+# Ansible forks a process for each task; were compiled plugins not kept, every one of them would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-development bench-logs bench-monitoring bench-suite affected lab lab-efk proof setup setup-own setup-dev
+.PHONY: help demo demo-down rehearse rehearse-down dev dev-stop dev-reset dev-logs dev-psql dev-migrate test lint unit collection images molecule bench-converge bench-deploy bench-edge bench-backup bench-development bench-logs bench-monitoring bench-suite affected lab lab-efk proof setup setup-lab setup-dev
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: setup ## a fresh machine -> a throw-away Debian server on it, provisioned, answering on HTTPS
+demo: setup-lab ## a fresh machine -> a throw-away Debian server on it, provisioned, answering on HTTPS
 	lab/mitogen.sh ansible-playbook lab/demo.yml -i inventories/local
 
-demo-down: setup ## remove the throw-away server, its network and its volumes
+demo-down: setup-lab ## remove the throw-away server, its network and its volumes
 	lab/mitogen.sh ansible-playbook lab/destroy.yml -i inventories/local
+
+# Any inventory on throw-away servers: docs/rehearsal.md. RELEASE=v1.4.2 DATA=directory IDENTITY=file EXTRA=file KEEP=1
+INVENTORY ?= inventories/prod
+rehearse: setup-lab ## an inventory as it stands on throw-away servers: site, verify, release, backup, restore, reboot; INVENTORY=inventories/prod
+	python lab/rehearse.py $(INVENTORY) $(if $(RELEASE),--release $(RELEASE)) $(if $(DATA),--data $(DATA)) $(if $(IDENTITY),--identity $(IDENTITY)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(KEEP),--keep)
+
+rehearse-down: setup-lab ## remove the servers of a rehearsal that was to keep them (KEEP=1)
+	python lab/rehearse.py $(INVENTORY) --down
 
 # The developer's machine of inventories/dev: docs/development.md. Another app_name: make dev-logs DEV=name.
 DEV ?= kasaneha
-dev: setup-own ## this machine as a developer's: the sources mounted, hot reload, databases
+dev: setup ## this machine as a developer's: the sources mounted, hot reload, databases
 	ansible-playbook site.yml -i inventories/dev
 
 dev-stop: ## stop it; `make dev` starts it again, with its data
@@ -57,10 +65,10 @@ images: setup-dev ## the lab's images and the example application against their 
 	tests/run.sh containers clock
 
 molecule: setup-dev ## whole servers
-	tests/run.sh release interrupted operations logging backup edge default fleet firewall debian12 cleanup
+	tests/run.sh release interrupted operations logging backup edge default fleet fleet_outages firewall verify applications newcomer debian12 cleanup
 
-bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
-	python benchmarks/converge.py
+bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml; AGAINST=<commit>: of site.yml beside that of the commit
+	python benchmarks/converge.py $(if $(AGAINST),--against $(AGAINST))
 
 bench-deploy: lab ## what a release costs: failed requests, switch time, overhead; beside the usual ways
 	python benchmarks/deploy.py
@@ -95,11 +103,11 @@ affected: setup-dev ## before a commit: the steps of the suite that your changes
 lab: setup-dev # the images that tests and measurements need, besides those of the demo
 	tests/run.sh lab
 
-setup:
-	@lab/setup.sh
-
-setup-own:
+setup: ## a Python environment with Ansible, for servers of yours and a developer's machine: no Docker, nothing installed on this machine
 	@lab/setup.sh own
+
+setup-lab:
+	@lab/setup.sh
 
 setup-dev:
 	@lab/setup.sh dev

@@ -22,7 +22,7 @@ import report
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from tests.testinfra.load import Load  # noqa: E402 - the same load as in the tests
+from tests.testinfra.load import MANY, Load  # noqa: E402 - the same load as in the tests
 
 SERVER, ADDRESS = "kasaneha-lab-molecule-release", "198.51.100.22"
 INVENTORY = "molecule/release/inventory"
@@ -95,7 +95,7 @@ def release(name: str, mitogen: bool) -> dict[str, Any]:
 
 def releases(names: list[str], rate: float) -> dict[str, Any]:
     """Real releases, one after the other, under load."""
-    with Load(ADDRESS, rate=rate) as load:
+    with Load(ADDRESS, ranges=MANY, rate=rate) as load:
         runs = [release(name, mitogen=True) for name in names]
         result = load.stop()
         return {"result": result, "records": load.records, "runs": runs}
@@ -172,7 +172,7 @@ def switches(count: int, rate: float, script: str) -> dict[str, Any]:
     now = record()
     other = "green" if now["colour"] == "blue" else "blue"
     shell(f"docker start kasaneha-backend-{other} kasaneha-frontend-{other} && sleep 5")
-    with Load(ADDRESS, rate=rate) as load:
+    with Load(ADDRESS, ranges=MANY, rate=rate) as load:
         times = json.loads(on_server(script, str(count), other, now["colour"]))
         result = load.stop()
     shell(f"docker stop kasaneha-backend-{other} kasaneha-frontend-{other}")
@@ -182,7 +182,7 @@ def switches(count: int, rate: float, script: str) -> dict[str, Any]:
 def rolling(count: int, rate: float) -> dict[str, Any]:
     """The design's deploy: the container is made anew in place, then a pause of ten seconds, then the next one."""
     now = record()
-    with Load(ADDRESS, rate=rate, slow=0, streams=0) as load:
+    with Load(ADDRESS, ranges=MANY, rate=rate, slow=0, streams=0) as load:
         for _ in range(count):
             for service in ("backend", "frontend"):
                 name = f"{service}-{now['colour']}"

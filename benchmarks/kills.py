@@ -14,7 +14,7 @@ import subprocess
 import time
 
 import report
-from deploy import ADDRESS, INVENTORY, MONITORED, ROOT, Load, playbook, record, shell
+from deploy import ADDRESS, INVENTORY, MANY, MONITORED, ROOT, Load, playbook, record, shell
 
 
 def killed_after(seconds: float, release: str) -> str:
@@ -54,7 +54,7 @@ def main() -> None:
     playbook("site.yml")
     phases: dict[str, int] = {}
     problems, recovery = [], []
-    with Load(ADDRESS, rate=60) as load:
+    with Load(ADDRESS, ranges=MANY, rate=60) as load:
         for number in range(chosen.kills):
             phase = killed_after(random.uniform(0, chosen.seconds), ("v1.1.0", "v1.2.0")[number % 2])
             phases[phase] = phases.get(phase, 0) + 1

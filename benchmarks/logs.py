@@ -18,7 +18,7 @@ import report
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "collections")]
-from ansible_collections.kasaneha.deploy.plugins.module_utils.logs import archive as logs_archive  # noqa: E402
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import zipapp  # noqa: E402
 
 BOX, WRITER = "kasaneha-lab-logs-bench", "kasaneha-lab-logs-writer"
 CONFIG = {
@@ -74,7 +74,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in UNITS}
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "bench-logs"
-        program.write_bytes(logs_archive.archive())
+        program.write_bytes(zipapp.pack("logs.command"))
         program.chmod(0o755)
         (Path(folder) / "logs.json").write_text(json.dumps(CONFIG))
         mounts = [

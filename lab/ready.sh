@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 key() {
   { find galaxy.yml requirements.txt site.yml roles plugins playbooks inventories/prod inventories/local lab \
-      -path lab/state -prune -o \( -type f -o -type l \) ! -name '*.md' ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum
+      \( -path lab/state -o -path 'lab/rehears*' -o -path lab/images/standin \) -prune -o \( -type f -o -type l \) ! -name '*.md' ! -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum
     # It has the lab's secrets, so it goes when they go.
     for secret in postgres_password jwt_secret gemini_api_key; do sha256sum <"lab/state/secrets/$secret" 2>/dev/null || echo none; done
   } | sha256sum | cut -c1-16

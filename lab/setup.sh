@@ -5,13 +5,13 @@
 #
 #   lab/setup.sh        what `make demo` needs
 #   lab/setup.sh dev    what `make test` needs as well
-#   lab/setup.sh own    what `make dev` needs: Python alone, Docker is there already
+#   lab/setup.sh own    what servers of one's own and `make dev` need: Python alone, on Linux and macOS
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 mkdir -p .cache
 exec 9>.cache/setup.lock
-flock 9 # two commands started side by side wait for each other
+! command -v flock >/dev/null || flock 9 # two commands started side by side wait for each other
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "setup: $*"; exit 1; }
@@ -76,7 +76,7 @@ fi
 # --- Python environment -------------------------------------------------------------------------
 file=requirements.txt
 [ "${1:-}" = dev ] && file=requirements-dev.txt
-stamp=.cache/venv-$(cat requirements.txt "$file" | sha256sum | cut -c1-16)
+stamp=.cache/venv-$(cat requirements.txt "$file" | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16)
 if [ ! -e "$stamp" ] || [ ! -x .venv/bin/ansible-playbook ]; then
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "python3 is $(python3 -V); 3.11 or newer is needed."
   say "setup: Python environment in .venv ($file)"

@@ -13,8 +13,8 @@ say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 die() { say "FAILED: $*" >&2; exit 1; }
 
 # Everything that runs, its documents, its changelog, and the tests that ansible-test knows. No dot file, no cache.
-belongs='^(README\.md|LICENSE|CHANGELOG\.md|meta/.+|playbooks/.+|plugins/.+|roles/.+|tests/config\.yml'
-belongs+='|changelogs/(config|changelog)\.yaml|changelogs/fragments/.+'
+belongs='^(README(\.ja)?\.md|LICENSE|CHANGELOG\.md|meta/.+|playbooks/.+|plugins/.+|roles/.+|tests/config\.yml'
+belongs+='|changelogs/(config|changelog)\.yaml|changelogs/fragments/.+|docs/.+|inventories/example/.+'
 belongs+='|tests/unit/(conftest\.py|plugins/.+)|tests/(integration|sanity)/.+)$'
 dotted='(^|/)(\.|__pycache__)'
 
@@ -43,6 +43,14 @@ rm "$tmp/defect/LICENSE" && touch "$tmp/defect/stray.txt"
 found=$(difference "$(build "$tmp/defect" defective)")
 [ "$found" = $'< LICENSE\n> stray.txt' ] || die "a defective tarball was not noticed: $found"
 say "tarball: a stray and a missing file are noticed"
+
+# Its documents lead nowhere outside of it; one of them is missing in the defective one, which must be noticed.
+rm "$tmp/defect/docs/inventory.md"
+mkdir "$tmp/read" && tar -xzf "$tarball" -C "$tmp/read"
+python "$root/tests/unit/documents.py" "$tmp/read" || die "dead links in the tarball's documents"
+! python "$root/tests/unit/documents.py" "$tmp/defect" >"$tmp/links.log" || die "a dead link in the tarball was not noticed"
+grep -q 'docs/README.md:.*inventory.md' "$tmp/links.log" || { cat "$tmp/links.log" >&2; die "the dead link is not named"; }
+say "tarball: every link of its documents leads somewhere, and a dead one is noticed"
 
 # --- ansible-test -----------------------------------------------------------------------------------
 python=$(python -c 'import sys; print("%d.%d" % sys.version_info[:2])')

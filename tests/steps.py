@@ -22,7 +22,6 @@ class Step:
         cores: how many of the machine's cores it keeps busy, roughly (a scenario waits a good part of its time); steps run side by
             side as far as there are cores.
         alone: it measures time, so nothing else runs beside it.
-        load: it sends users to a server; two such steps never run side by side.
         lab: it uses the lab's servers, which one run of the suite at a time may do.
     """
 
@@ -31,31 +30,33 @@ class Step:
     needs: tuple[str, ...] = ()
     cores: float = 1.0
     alone: bool = False
-    load: bool = False
     lab: bool = True
 
 
-def scenario(name: str, *needs: str, cores: float = 0.6, load: bool = False, plain: bool = False, prefix: str = "") -> Step:
+def scenario(name: str, *needs: str, cores: float = 0.6, plain: bool = False, prefix: str = "") -> Step:
     """A molecule scenario, on plain Ansible or with Mitogen. Its images are there: the step lab made them."""
     command = f"{prefix}{'LAB_PLAIN=true ' if plain else ''}LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images lab/mitogen.sh molecule test -s {name}"
-    return Step(name, command, ("lab", *needs), cores, load=load)
+    return Step(name, command, ("lab", *needs), cores)
 
 
 # In the order in which they start: what is waited for and what takes longest comes first, so that no core is left alone at the end.
 SUITE = (
     Step("lab", "lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true"),
     Step("ready", "lab/mitogen.sh lab/ready.sh", ("lab",)),
-    scenario("release", "ready", load=True),
+    scenario("release", "ready"),
     scenario("operations", "ready"),
     scenario("default"),
-    scenario("fleet", load=True),
+    scenario("fleet"),
+    scenario("fleet_outages"),
     scenario("firewall", "ready", plain=True),
-    scenario("interrupted", "ready", load=True),
-    scenario("edge", load=True),
-    scenario("applications", load=True),
+    scenario("interrupted", "ready"),
+    scenario("edge"),
+    scenario("applications"),
+    scenario("newcomer"),
     scenario("logging", "ready"),
     scenario("backup", "ready"),
     scenario("debian12", plain=True),
+    scenario("verify", "ready"),
     Step("containers", f'{PYTEST} -n 2 --dist loadfile -m "not long and not clock" tests/lab', ("lab",), cores=1.2),
     Step("collection", "tests/collection.sh", lab=False),
     Step("unit", "python -m pytest -q tests/unit tests/templates", lab=False),
@@ -66,6 +67,9 @@ CLEANUP = Step("cleanup", "lab/mitogen.sh ansible-playbook lab/destroy.yml -i mo
 
 # `make proof STEP=…`: an hour at most each. A benchmark writes a result of its own, of the others suite.py notes that they passed.
 LONG = "export LONG=true; "
+REHEARSED = (
+    f'{PYTEST} -m "not long" --hosts=ansible://all --ansible-inventory=$REHEARSAL_INVENTORY tests/testinfra/test_default.py'
+)
 PROOF = (
     *(
         Step(f"bench-{name}", f"python benchmarks/{name}.py", ("lab",), alone=True)
@@ -74,14 +78,25 @@ PROOF = (
     Step("bench-monitoring", "molecule converge -s operations && python benchmarks/monitoring.py", ("lab",), alone=True),
     Step("kills", "python benchmarks/kills.py", ("lab",), alone=True),
     Step("long-collection", "LONG=true tests/collection.sh", alone=True, lab=False),
-    Step("long-containers", f"{LONG}{PYTEST} -m long --ignore tests/lab/test_dev.py tests/lab", ("lab",), alone=True),
+    Step(
+        "long-containers",
+        f"{LONG}{PYTEST} -m long --ignore tests/lab/test_dev.py --ignore tests/lab/test_rehearsals.py tests/lab",
+        ("lab",),
+        alone=True,
+    ),
+    # The inventories as they are shipped; on prod's server the checks of scenario `default`.
+    Step("rehearse", f"LAB_KEEP=true python lab/rehearse.py inventories/prod --after-verify '{REHEARSED}'", ("lab",), alone=True),
+    Step("rehearse-staging", "LAB_KEEP=true python lab/rehearse.py inventories/staging", ("lab",), alone=True),
+    Step("rehearse-fleet", "LAB_KEEP=true python lab/rehearse.py inventories/example-fleet", ("lab",), alone=True),
+    Step("long-rehearse", f"LAB_KEEP=true {PYTEST} -m long tests/lab/test_rehearsals.py", ("lab",), alone=True),
     Step("development", f"{PYTEST} tests/lab/test_dev.py", ("lab",), alone=True),
     scenario("adopt", prefix=LONG),
     scenario("build", prefix=f"DOCKER_CONFIG=$(python tests/lab/developer.py) && export DOCKER_CONFIG && {LONG}"),
     *(
         Step(f"long-{step.name}", LONG + step.command, step.needs, alone=True)
         for step in SUITE
-        if step.name in ("release", "interrupted", "operations", "logging", "backup", "edge", "fleet", "firewall", "default")
+        if step.name
+        in ("release", "interrupted", "operations", "logging", "backup", "edge", "fleet", "fleet_outages", "firewall", "default")
     ),
 )
 ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
@@ -93,13 +108,16 @@ SCENARIOS = (
     "release",
     "interrupted",
     "fleet",
+    "fleet_outages",
     "operations",
     "logging",
     "backup",
     "firewall",
+    "verify",
     "edge",
     "debian12",
     "applications",
+    "newcomer",
 )
 READY = (
     "release",
@@ -108,8 +126,9 @@ READY = (
     "logging",
     "backup",
     "firewall",
+    "verify",
 )  # they start from the server that the step ready makes
-RELEASE = ("release", "interrupted", "fleet", "default", "applications")
+RELEASE = ("release", "interrupted", "fleet", "fleet_outages", "default", "applications")
 # Pattern of a path from the top -> the steps that a change there can touch, besides CODE. The first that matches counts.
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(\.ci/|\.config/|ansible\.cfg|pyproject\.toml|requirements|lab/setup\.sh|lab/mitogen\.sh|tests/(run\.sh|suite\.py|steps\.py|conftest\.py))", EVERY),
@@ -117,12 +136,14 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(Makefile|galaxy\.yml|meta/|collections/)", ("default",)),
     (r"benchmarks/", ()),
     (r"tests/(unit|templates)/|tests/(collection\.sh|config\.yml|compare_tests\.py)", ()),
+    (r"tests/lab/test_rehearsals\.py|lab/(rehears|images/standin)|inventories/example-fleet/", ()),  # `make proof`
     (r"tests/lab/", ("containers", "clock")),
     (r"tests/testinfra/test_(refusals|variants|default)\.py", ("default",)),
-    (r"tests/testinfra/test_(monitoring|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
-    (r"tests/testinfra/test_verify\.py", ("firewall",)),
+    (r"tests/testinfra/test_(monitoring|outages|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
     (r"tests/testinfra/test_ready\.py", READY),
     (r"tests/testinfra/releases\.py", ("release", "interrupted")),
+    (r"tests/testinfra/fleet\.py|molecule/fleet/inventory/", ("fleet", "fleet_outages")),
+    (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "fleet_outages", "applications", "containers")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
     (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),
@@ -131,18 +152,18 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"molecule/(adopt|build)/", ()),
     (r"molecule/(\w+)/", ("\\1",)),
     (r"molecule/", SCENARIOS),
-    (r"inventories/dev/", ()),
-    (r"(inventories/|site\.yml)", tuple(name for name in SCENARIOS if name not in ("edge", "applications"))),
+    (r"inventories/(dev|example)/", ()),
+    (r"(inventories/|site\.yml)", tuple(name for name in SCENARIOS if name not in ("edge", "applications", "newcomer"))),
     (r"lab/(source|efk)", ()),
     (r"lab/(demo\.yml)", ("default",)),
-    (r"lab/images/(pages|miniflux)/", ("applications", "containers")),
-    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "applications", "containers", "clock")),
+    (r"lab/images/(pages|miniflux)/", ("applications", "newcomer", "containers")),
+    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "fleet_outages", "applications", "containers", "clock")),
     (r"lab/", EVERY),
-    (r"roles/firewall/", ("firewall", "default", "debian12")),
-    (r"roles/docker/", ("default", "debian12", "fleet", "firewall")),
-    (r"roles/nginx/", ("default", "edge", "release", "applications", "debian12", "containers", "clock")),
-    (r"roles/certbot/", ("edge", "default")),
-    (r"roles/app/", ("default", "release", "fleet", "debian12", "applications")),
+    (r"roles/firewall/", ("firewall", "verify", "default", "debian12")),
+    (r"roles/docker/", ("default", "debian12", "fleet", "fleet_outages", "firewall", "newcomer")),
+    (r"roles/nginx/", ("default", "edge", "release", "verify", "applications", "debian12", "containers", "clock")),
+    (r"roles/certbot/", ("edge", "default", "newcomer")),
+    (r"roles/app/", ("default", "release", "verify", "fleet", "fleet_outages", "debian12", "applications", "newcomer")),
     (r"roles/release/", RELEASE),
     (r"roles/backup/", ("operations", "backup", "release", "default", "applications")),
     (r"roles/logging/", ("logging", "operations", "release", "default", "applications")),
@@ -151,13 +172,15 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"playbooks/certificates", ("edge", "default")),
     (r"playbooks/(backup|restore|verify_backup)", ("backup", "default", "applications")),
     (r"playbooks/(deploy|rollback|release|freeze|maintenance)", RELEASE),
+    (r"playbooks/(new|templates/new/)", ("newcomer",)),
     (r"playbooks/", SCENARIOS),
     (r"plugins/(module_utils/adopt/|module_utils/release/(build|source)\.|\w+/(adopt|development|source)\w*\.)", ("default",)),
     (r"plugins/(module_utils/backup/|\w+/(backup|pg_)\w*\.)", ("backup", "containers", "clock")),
     (r"plugins/(module_utils/logs/|\w+/logs?_?\w*\.)", ("logging", "containers", "clock")),
     (r"plugins/(module_utils/(monitoring/|checks/monitoring)|\w+/(alert|grafana|monitoring|scrape)\w*\.)", ("operations",)),
-    (r"plugins/(module_utils/(firewall/|checks/firewall)|\w+/(firewall|ufw|port_scan)\w*\.)", ("firewall", "default", "debian12")),
-    (r"plugins/(module_utils/edge/(acme|certificates)|\w+/(acme|cert|issue|hsts|own_certificate)\w*\.)", ("edge", "default")),
+    (r"plugins/(module_utils/(firewall/|checks/firewall)|\w+/(firewall|ufw|port_scan)\w*\.)", ("firewall", "verify", "default", "debian12")),
+    (r"plugins/(module_utils/(docker/registry|inventory/new)|\w+/(login_|needed_logins|new_(problems|description)|vault_encrypted))", ("newcomer",)),
+    (r"plugins/(module_utils/edge/(acme|certificate\w*)|\w+/(acme|cert|issue|hsts|own_certificate)\w*\.)", ("edge", "default")),
     (r"plugins/(module_utils/(release/|edge/state|io/http)|\w+/(blue_green|run_owner|new_record|release)\w*\.)",
      (*RELEASE, "edge", "containers", "clock")),
     (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),

@@ -74,7 +74,7 @@ def next_step(waiting: list[Step], running: Iterable[Step], done: set[str], core
             if not running and all(other.alone for other in waiting):
                 return step  # what measures time comes last, by itself
             continue
-        if (step.cores <= free or not running) and not (step.load and any(other.load for other in running)):
+        if step.cores <= free or not running:
             return step
     return None
 

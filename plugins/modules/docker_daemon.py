@@ -74,12 +74,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils.docker import daemon
-from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import docker, statefile
 
 UNIT = "docker.service"
 CONFIG = Path(daemon.CONFIG)
 BEFORE = CONFIG.with_name("daemon.json.before")  # there while it is not known whether the daemon starts with the new one
-FOLDERS = [Path(folder, "systemd/system") for folder in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")]
+FOLDERS = [Path(directory, "systemd/system") for directory in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")]
 STOP = "300"  # seconds; the daemon gives each container the time that it was promised
 
 
@@ -131,11 +131,18 @@ class Host:
 
     def containers(self) -> list[daemon.Container]:
         """All that run."""
-        ids = self.out("docker", "ps", "--quiet", "--no-trunc").split()
-        form = '{{json .Name}} {{json .HostConfig.RestartPolicy.Name}} {{json (index .Config.Labels "com.docker.swarm.task.id")}}'
-        lines = self.out("docker", "inspect", "--format", form, *ids).splitlines() if ids else []
-        rows = [[json.loads(word) for word in line.split(" ", 2)] for line in lines]
-        return [daemon.Container(str(name).lstrip("/"), policy, bool(task)) for name, policy, task in rows]
+        try:
+            found = docker.inspected(lambda argv: self.run(*argv))
+        except (OSError, RuntimeError):
+            return []
+        return [
+            daemon.Container(
+                entry["Name"].lstrip("/"),
+                entry["HostConfig"]["RestartPolicy"]["Name"],
+                bool((entry["Config"]["Labels"] or {}).get("com.docker.swarm.task.id")),
+            )
+            for entry in found
+        ]
 
     def refused(self, text: str) -> list[str]:
         """What dockerd says against a file. It can be asked since version 23; one that is not there says nothing."""
@@ -215,8 +222,8 @@ class Host:
 
 def unit_text() -> str:
     """The unit and its drop-ins from the disk: systemctl tells of those only that systemd has read."""
-    unit = [folder / UNIT for folder in FOLDERS if (folder / UNIT).is_file()][:1]
-    drop_ins = {path.name: path for folder in reversed(FOLDERS) for path in (folder / f"{UNIT}.d").glob("*.conf")}
+    unit = [directory / UNIT for directory in FOLDERS if (directory / UNIT).is_file()][:1]
+    drop_ins = {path.name: path for directory in reversed(FOLDERS) for path in (directory / f"{UNIT}.d").glob("*.conf")}
     return "\n".join(read(path) for path in (*unit, *(drop_ins[name] for name in sorted(drop_ins))))
 
 
@@ -238,7 +245,7 @@ def replace_file(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(new, path)
-    statefile.sync_folder(path.parent)
+    statefile.sync_directory(path.parent)
 
 
 def main() -> None:

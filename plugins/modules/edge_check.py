@@ -65,8 +65,8 @@ token:
 import uuid
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils.checks import client
 from ansible_collections.kasaneha.deploy.plugins.module_utils.checks import edge as checks_edge
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    edge, token = client.Edge(params["address"]), f"verify-{uuid.uuid4().hex}"
+    edge, token = http.Server(params["address"]), f"verify-{uuid.uuid4().hex}"
     checks = checks_edge.checks(edge, params["sites"], params["limits"], params["limit_exempt"], token) if params["sites"] else []
     module.exit_json(changed=False, checks=checks, token=token)
 

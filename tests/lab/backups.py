@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import archive as backup_archive
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import zipapp
 
 from .boxes import Box, Lab
 
@@ -93,7 +93,7 @@ class Shop:
             **config,
         }
         self.program = folder / "shop-backup"
-        self.program.write_bytes(backup_archive.archive())
+        self.program.write_bytes(zipapp.pack("backup.cli"))
         self.write()
 
     def server(self, image: str = "postgres", **options: Any) -> Box:

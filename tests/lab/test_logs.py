@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.logs import archive as logs_archive
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import zipapp
 
 BOX, WRITER = "kasaneha-lab-logs", "kasaneha-lab-logs-writer"
 APP = "lablogs"
@@ -64,7 +64,7 @@ def write(script: str, *options: str) -> None:
 def find(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Find]:
     """Asks the command, for as long as it takes to find so many."""
     folder = tmp_path_factory.mktemp("logs")
-    (folder / "logs").write_bytes(logs_archive.archive())
+    (folder / "logs").write_bytes(zipapp.pack("logs.command"))
     (folder / "logs").chmod(0o755)
     (folder / "logs.json").write_text(json.dumps(CONFIG))
     docker("rm", "--force", BOX, check=False)

@@ -278,6 +278,28 @@ def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
         assert value(without, "$caching", {**own, "$status": status}) == expected
 
 
+ANYBODY = {"$http_authorization": "", "$http_cookie": "", "$upstream_http_set_cookie": ""}
+SILENT = {
+    **ANYBODY,
+    "$upstream_http_cache_control": "",
+    "$status": "200",
+    "$hashed": "",
+}  # of an application that says nothing of caching
+
+
+@pytest.mark.parametrize("extension", ["css", "gif", "ico", "jpg", "jpeg", "js", "png", "svg", "PNG"])
+def test_public_files_are_kept_for_a_while(extension: str) -> None:
+    given = {**SILENT, "$uri": f"/icons/a.{extension}", "$sent_http_content_type": "image/x"}
+    assert value(http(), "$caching", given) == "public, max-age=86400"
+    assert value(http(nginx_static_max_age=600), "$caching", given) == "public, max-age=600"
+    for who in ANYBODY:  # what a user is shown may be this user's alone
+        assert value(http(), "$caching", {**given, who: "x"}) == "private, max-age=86400"
+    for other, expected in (({"$upstream_http_cache_control": "no-cache"}, "no-cache"), ({"$status": "404"}, "no-store"),
+                            ({"$hashed": "1"}, "public, max-age=31536000, immutable"),
+                            ({"$sent_http_content_type": "text/html"}, "no-cache"), ({"$uri": f"/a.{extension}/b"}, "")):  # fmt: skip
+        assert value(http(), "$caching", {**given, **other}) == expected
+
+
 @pytest.mark.parametrize(
     ("content", "caching", "policy"),
     [
@@ -288,12 +310,12 @@ def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
         ("application/json; charset=utf-8", "no-store", False),
         ("application/problem+json", "no-store", False),
         ("application/jsonl", "no-store", False),
-        ("image/png", "", False),
+        ("image/webp", "", False),
         ("", "", False),
     ],
 )
 def test_caching_and_policy_by_the_kind_of_the_answer(content: str, caching: str, policy: bool) -> None:
-    given = {"$sent_http_content_type": content, "$upstream_http_cache_control": "", "$status": "200", "$hashed": ""}
+    given = {**SILENT, "$uri": "/a", "$sent_http_content_type": content}
     assert value(http(), "$caching", given) == caching
     assert bool(value(http(), "$content_security_policy", given)) is policy
     assert value(http(), "$caching", {**given, "$upstream_http_cache_control": "private"}) == "private"

@@ -15,7 +15,7 @@ import pytest
 from .load import SHORT, Load
 
 ROOT = Path(__file__).parent.parent.parent
-SITE = "kasaneha.test"
+SITE = os.environ.get("SITE", "kasaneha.test")  # a rehearsal names its own, and where its secrets are
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,10 @@ def containers(root: Callable[[str], str]) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def lab_secrets() -> dict[str, str]:
     """The real random secrets of the lab, of all its servers."""
-    return {file.name: file.read_text().split()[0] for file in (ROOT / "lab/state/secrets").iterdir()}
+    return {
+        file.name: file.read_text().split()[0]
+        for file in Path(os.environ.get("LAB_SECRETS", ROOT / "lab/state/secrets")).iterdir()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +109,17 @@ def users(variables) -> Iterator[Load]:
     """Users at work the whole time."""
     with Load(variables["ansible_host"], rate=30, **SHORT) as load:  # many more in benchmarks/deploy.py
         yield load
+
+
+@pytest.fixture(scope="module")
+def ask(root, variables) -> Callable[[str], Any]:
+    """Ask Prometheus on the server."""
+    fetch = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())"
+    api = f"http://{variables['ansible_host']}:9090/monitoring/api/v1"
+    return lambda path: json.loads(root(f"python3 -c '{fetch}' '{api}/{path}'"))["data"]
+
+
+@pytest.fixture(scope="module")
+def received(root) -> Callable[[], list[dict[str, Any]]]:
+    """All that the receivers got so far."""
+    return lambda: [json.loads(line) for line in root("cat /var/lib/received.jsonl").splitlines()]

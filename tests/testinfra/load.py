@@ -8,13 +8,21 @@ import secrets
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import docker
+from docker.errors import APIError
 
 IMAGE, NETWORK = "kasaneha-lab/load:1", "kasaneha-lab"
+# First and last address of the users of one test. No server of the lab has one of these (lab/create.yml).
+RANGES = tuple((f"198.51.100.{first}", f"198.51.100.{first + 7}") for first in range(192, 224, 8))
+MANY = (("198.51.100.128", "198.51.100.191"),)  # those of a benchmark, which runs alone
 STARTS_WITHIN = 120.0  # seconds; the slow request and the stream answer before it is said
+LABEL = "kasaneha.lab.load"
+LONGEST = 3600  # seconds; one that a killed test left behind ends then, and its addresses are free
 # A slow request and a stream are always in flight, so that each switch meets them; every drain waits for them, so here they are short.
 SHORT: dict[str, Any] = {"slow": 2, "stream-seconds": 2}
 ENDS_WITHIN = 60  # the generator itself gives up after 40
@@ -23,14 +31,14 @@ ENDS_WITHIN = 60  # the generator itself gives up after 40
 class Load:
     """Runs from the moment it is made until `stop`. Being left always removes the container.
 
-    One at a time: two of them would claim the same addresses on the lab's network.
+    Several may run side by side, in one scenario or in many: each has a range of addresses to itself.
     """
 
     def __init__(
         self,
         address: str,
         rate: float = 200,
-        sources: str = "198.51.100.128-198.51.100.191",
+        ranges: Sequence[tuple[str, str]] = RANGES,
         slow: float = 5,
         streams: int = 1,
         **others: Any,
@@ -40,20 +48,16 @@ class Load:
         options = {
             "address": address,
             "rate": rate,
-            "sources": sources,
             "slow": slow,
             "streams": streams,
+            "seconds": LONGEST,
             "out": "/out/requests",
             **others,
         }
-        name = f"kasaneha-load-{secrets.token_hex(4)}"
         self.container: Any = None
         self.records: list[dict[str, Any]] = []
         try:
-            self.container = self.client.containers.run(
-                IMAGE, [f"--{key}={value}" for key, value in options.items()], name=name, detach=True, network=NETWORK,
-                cap_add=["NET_ADMIN"], labels={"kasaneha.lab.load": name}, volumes=[f"{self.folder}:/out"],
-            )  # fmt: skip
+            self._start(options, ranges)
             self._wait()
         except BaseException:
             self.remove()
@@ -72,6 +76,35 @@ class Load:
         """What it said beside the requests that failed; the first of it is the reason, the rest its consequences."""
         lines = [line for line in self.said().splitlines() if not line.startswith("{")]
         return "\n".join(lines[:60])
+
+    def _start(self, options: dict[str, Any], ranges: Sequence[tuple[str, str]]) -> None:
+        """Start it with the first range that no other one has; wait for one if all are taken.
+
+        The container's own address is the first of the range, and Docker gives an address only once. Its MAC address follows from that,
+        so that an address is always behind the same one: a server that still knows it from another test sends its answers to the right place.
+        """
+        deadline = time.monotonic() + STARTS_WITHIN
+        while not self.container:
+            assert time.monotonic() < deadline, f"no range of addresses became free; see docker ps --filter label={LABEL}"
+            for first, last in ranges:
+                name = f"kasaneha-load-{secrets.token_hex(4)}"
+                container = self.client.containers.create(
+                    IMAGE, [f"--{key}={value}" for key, value in {**options, "sources": f"{first}-{last}"}.items()], name=name,
+                    network=NETWORK, networking_config={NETWORK: self.client.api.create_endpoint_config(ipv4_address=first)},
+                    mac_address="02:42:" + IPv4Address(first).packed.hex(":"), cap_add=["NET_ADMIN"], labels={LABEL: name},
+                    volumes=[f"{self.folder}:/out"],
+                )  # fmt: skip
+                try:
+                    container.start()
+                except APIError as error:
+                    container.remove(force=True)
+                    if "already in use" not in str(error):
+                        raise
+                else:
+                    self.container = container
+                    break
+            else:
+                time.sleep(1)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + STARTS_WITHIN

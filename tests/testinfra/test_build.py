@@ -156,9 +156,7 @@ def test_a_changed_source_is_a_release_that_costs_no_request(root, source, brows
     before = record(root)
     edit(source / "backend/cmd/api/main.go", "Good morning", "Good evening")
     edit(source / "frontend/src/pages/index.astro", "Good morning", "Good evening")
-    with Load(
-        variables["ansible_host"], rate=20, sources="198.51.100.230-198.51.100.239", slow=0, streams=0, paths="/,/api/v1/info"
-    ) as load:
+    with Load(variables["ansible_host"], rate=20, slow=0, streams=0, paths="/,/api/v1/info") as load:
         began = time.time()
         done = deploy(source)
         assert done.returncode == 0, done.stdout[-4000:]

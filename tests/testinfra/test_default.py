@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+from .conftest import SITE
+
 reboot = pytest.mark.reboot
 SERVICES = {"kasaneha-postgres", "kasaneha-redis", "kasaneha-backend-blue", "kasaneha-frontend-blue"}
 
@@ -110,8 +112,8 @@ def test_a_session_is_created_and_its_answer_streamed(browse):
 
 
 def test_http_redirects_and_www_goes_to_the_apex(browse):
-    assert browse("/x?y=1", scheme="http")[1]["location"] == "https://kasaneha.test/x?y=1"
-    assert browse("/x", name="www.kasaneha.test")[1]["location"] == "https://kasaneha.test/x"
+    assert browse("/x?y=1", scheme="http")[1]["location"] == f"https://{SITE}/x?y=1"
+    assert browse("/x", name=f"www.{SITE}")[1]["location"] == f"https://{SITE}/x"
 
 
 @reboot
@@ -134,9 +136,9 @@ def test_unknown_names_get_nothing(browse):
 
 
 def test_too_many_requests_are_429_and_not_an_outage(browse, variables):
-    url = "https://kasaneha.test/api/v1/info?[1-60]"
+    url = f"https://{SITE}/api/v1/info?[1-60]"
     done = subprocess.run(
-        ["curl", "-sk", "--parallel", "--resolve", f"kasaneha.test:443:{variables['ansible_host']}", "-o", "/dev/null", "-w", "%{http_code}\n", url],
+        ["curl", "-sk", "--parallel", "--resolve", f"{SITE}:443:{variables['ansible_host']}", "-o", "/dev/null", "-w", "%{http_code}\n", url],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     codes = done.stdout.split()

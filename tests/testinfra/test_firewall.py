@@ -15,6 +15,7 @@ from .playbook import INVENTORY, ROOT, play
 
 SERVER = "molecule-firewall"
 ROLE = "molecule/firewall/firewall.yml"
+ASKED = {"preflight_roles": ["firewall", "docker"]}  # what the other roles say of their own variables is no matter here
 OPEN = {22, 80, 443}  # the inventory: SSH, and what everybody may ask of an edge
 CANARY, SPARE = 8099, 9191
 # Ports that programs of the server and its containers listen on, and some that nobody does.
@@ -213,26 +214,6 @@ def test_a_rule_opens_one_port_to_those_it_names_and_leaves_with_the_list(root, 
     assert_only_the_inventory_is_open(root, neighbour)
 
 
-def test_enabling_cuts_no_session_and_lets_new_ones_in(root, neighbour, variables):
-    root("ufw --force disable")
-    key = [f"-i{variables['ansible_ssh_private_key_file']}", *variables["ansible_ssh_common_args"].split()]
-    command = [
-        "ssh",
-        *key,
-        "-oControlPath=none",
-        f"debian@{neighbour.server}",
-        "for i in $(seq 3000); do echo $i; sleep 0.1; [ -e /tmp/enough ] && exit 0; done",
-    ]
-    session = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    done = play(ROLE)
-    assert done.returncode == 0, done.stdout
-    root("touch /tmp/enough")
-    ticks = session.communicate(timeout=30)[0].split()
-    root("rm /tmp/enough")
-    assert session.returncode == 0 and len(ticks) > 10
-    assert_only_the_inventory_is_open(root, neighbour)
-
-
 def test_what_others_changed_behind_its_back_is_put_right(root, neighbour):
     root(
         "sed -i s/^IPV6=yes/IPV6=no/ /etc/default/ufw; ufw reload; ufw default allow routed; iptables -D ufw-user-input -p tcp --dport 443 -j ACCEPT"
@@ -257,7 +238,46 @@ def test_the_host_goes_back_by_itself_if_no_new_connection_comes_through(root):
         root("mv /root/before.rules /etc/ufw/before.rules; ufw --force enable")
 
 
-def test_a_run_that_died_is_undone_in_time_and_finished_by_the_next(root):
+@pytest.fixture(scope="module")
+def enabled(root, neighbour, variables) -> tuple[subprocess.CompletedProcess[str], int, int]:
+    """One run that switches UFW on and replaces the guard: what it said, how a session ended that was open meanwhile, what came through it."""
+    root("ufw --force disable")
+    key = [f"-i{variables['ansible_ssh_private_key_file']}", *variables["ansible_ssh_common_args"].split()]
+    command = [
+        "ssh",
+        *key,
+        "-oControlPath=none",
+        f"debian@{neighbour.server}",
+        "for i in $(seq 3000); do echo $i; sleep 0.1; [ -e /tmp/enough ] && exit 0; done",
+    ]
+    session = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    done = play(ROLE, firewall_guard="iptables")
+    root("touch /tmp/enough")
+    ticks = session.communicate(timeout=30)[0].split()
+    root("rm /tmp/enough")
+    return done, session.returncode, len(ticks)
+
+
+def test_enabling_cuts_no_session_and_lets_new_ones_in(root, neighbour, enabled):
+    done, ended, ticks = enabled
+    assert done.returncode == 0, done.stdout
+    assert ended == 0 and ticks > 10
+    assert "Status: active" in status(root)
+    assert_only_the_inventory_is_open(root, neighbour)
+
+
+def test_the_guard_for_a_kernel_without_nftables(root, neighbour, enabled):
+    assert "firewall_guard" not in root("nft list tables")
+    root("ufw --force disable; iptables -t mangle -D FORWARD -j firewall-guard")
+    try:
+        assert neighbour.knock([f"{neighbour.server},{CANARY}"])  # the negative control
+        root("systemctl reload firewall-guard")
+        assert not neighbour.knock([f"{neighbour.server},{CANARY}", *inside(root)])
+    finally:
+        root("ufw --force enable")
+
+
+def test_a_run_that_died_is_undone_in_time_and_finished_by_the_next(root, neighbour, enabled):
     attempt(6)  # which sees that it is on; a look from here might come too late
     root(
         "for i in $(seq 120); do [ -d /var/lib/firewall/unconfirmed ] || [ -d /var/lib/firewall/undone ] || exit 0; sleep 1; done; exit 1"
@@ -267,6 +287,9 @@ def test_a_run_that_died_is_undone_in_time_and_finished_by_the_next(root):
     assert play(ROLE).returncode == 0
     assert f"{SPARE}/tcp" not in status(root) and not root("ls /var/lib/firewall").strip()
     assert "inactive" in root("systemctl is-active firewall-rollback.timer || true")
+    # The same run brings the guard of nftables back, and leaves nothing of the other one.
+    assert "firewall-guard" not in root("iptables-save -t mangle; ip6tables-save -t mangle")
+    assert_only_the_inventory_is_open(root, neighbour)
 
 
 def test_bad_input_is_refused_in_one_message(root):
@@ -279,12 +302,12 @@ def test_bad_input_is_refused_in_one_message(root):
     root("ufw deny 443/tcp; systemctl enable nftables")
     try:
         before = root("ufw status verbose; nft --stateless list ruleset | md5sum; ls /var/lib/firewall")
-        foreign = play("playbooks/preflight.yml", firewall_extra_rules=[{"name": "x", "port": 1, "from": "any"}])
+        foreign = play("playbooks/preflight.yml", **ASKED, firewall_extra_rules=[{"name": "x", "port": 1, "from": "any"}])
         assert root("ufw status verbose; nft --stateless list ruleset | md5sum; ls /var/lib/firewall") == before
     finally:
         root("systemctl disable nftables; ufw --force delete deny 443/tcp")
     wrong = {"firewall_extra_rules": rules, "firewall_ssh_from": ["192.0.2.0/24"], "firewall_ssh_ports": [2222]}
-    invalid = play("playbooks/preflight.yml", **wrong)
+    invalid = play("playbooks/preflight.yml", **ASKED, **wrong)
     for done, sentences in (
         (foreign, (
             "3 problem(s) to solve first; nothing was changed",
@@ -304,20 +327,3 @@ def test_bad_input_is_refused_in_one_message(root):
         for sentence in sentences:
             assert sentence in said(done), said(done)
         assert done.returncode != 0 and " changed=0 " in done.stdout
-
-
-def test_the_guard_for_a_kernel_without_nftables(root, neighbour):
-    try:
-        done = play(ROLE, firewall_guard="iptables")
-        assert done.returncode == 0, done.stdout
-        assert "firewall_guard" not in root("nft list tables")
-        assert_only_the_inventory_is_open(root, neighbour)
-        root("ufw --force disable; iptables -t mangle -D FORWARD -j firewall-guard")
-        assert neighbour.knock([f"{neighbour.server},{CANARY}"])  # the negative control
-        root("systemctl reload firewall-guard")
-        assert not neighbour.knock([f"{neighbour.server},{CANARY}", *inside(root)])
-    finally:
-        root("ufw --force enable")
-        assert play(ROLE).returncode == 0
-    assert "firewall-guard" not in root("iptables-save -t mangle; ip6tables-save -t mangle")
-    assert_only_the_inventory_is_open(root, neighbour)

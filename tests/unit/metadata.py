@@ -16,6 +16,7 @@ import yaml
 PHASES = ["preflight", "install", "configure", "service", "verify"]
 LINKS = ["README.md", "galaxy.yml", "meta", "playbooks", "plugins", "roles"]
 MAX_LINES = 400
+PRIVATE = "Private to this collection, it may change in any release."
 SPDX = "SPDX-License-Identifier: GPL-3.0-or-later"
 NO_HEADER = {"LICENSE", "CHANGELOG.md", "changelogs/changelog.yaml"}  # the licence, and what antsibull-changelog writes
 NO_COMMENTS = {".json", ".png", ".svg", ".ico", ".gz", ".zst"}
@@ -241,6 +242,22 @@ def module_docs(root: Path) -> list[str]:
     return found
 
 
+def private_filters(root: Path) -> list[str]:
+    """A filter is either told of in the documentation for users, or its own documentation says that it is private."""
+    pages = [root / "README.md", *root.glob("docs/*.md"), *root.glob("roles/*/README.md")]
+    told = set(re.findall(r"\bkasaneha\.deploy\.(\w+)", "\n".join(page.read_text() for page in pages)))
+    found = []
+    for path in sorted((root / "plugins/filter").glob("*.yml")):
+        private = PRIVATE in load(path)["DOCUMENTATION"]["description"]
+        if private == (path.stem in told):
+            found.append(
+                f"{path.name}: the documentation for users tells of it, and its own says that it is private"
+                if private
+                else f"{path.name}: no documentation for users tells of it, and its own does not say '{PRIVATE}'"
+            )
+    return found
+
+
 def action_group(root: Path) -> list[str]:
     """meta/runtime.yml: the action group `deploy` lists every module, so that one module_defaults reaches all of them."""
     modules = {path.stem for path in (root / "plugins/modules").glob("*.py")}
@@ -249,14 +266,14 @@ def action_group(root: Path) -> list[str]:
 
 
 def licence_headers(root: Path) -> list[str]:
-    """Every source file names its licence in its first lines."""
+    """Every source file names its licence in its first lines; the ``__init__.py`` of a package has to be empty."""
     found = []
     for path in files(root):
         name = str(path.relative_to(root))
         if name in NO_HEADER or path.suffix in NO_COMMENTS:
             continue
         text = path.read_text()
-        if not text.startswith("$ANSIBLE_VAULT;") and not any(SPDX in line for line in text.splitlines()[:3]):
+        if text and not text.startswith("$ANSIBLE_VAULT;") and not any(SPDX in line for line in text.splitlines()[:3]):
             found.append(f"{name}: no '{SPDX}' in its first 3 lines")
     return found
 
@@ -300,6 +317,7 @@ CHECKS: list[Callable[[Path], list[str]]] = [
     licence_headers,
     module_docs,
     pinned_images,
+    private_filters,
     role_layout,
     role_prefixes,
 ]

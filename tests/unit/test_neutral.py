@@ -23,6 +23,7 @@ ALLOWED = [
     ("*", r"kasaneha[._]deploy\b|KASANEHA_DEPLOY_"),  # itself, and the labels of its containers, as the journal writes them, too
     ("*", r"github\.com/kasaneha/deploy"),
     ("*", r"\bkasaneha_(backup|cert|container|deploy|docker|edge|failed|log|reboot|release|restore)_\w+"),  # its metrics
+    ("roles/monitoring/files/collector.py", r"^PREFIX = \"kasaneha_\"$"),  # with which those begin
     ("*", r"\bkasaneha:(errors|panel|runbook|slo_objective)\b"),  # what its rules record
     ("*", r"(?<=[/*])kasaneha\.(conf|prom|yml)\b"),  # its files in directories of other programs
     ("roles/logging/templates/elasticsearch/*", r"\bkasaneha\.(app|colour|stream)\b|^ *\"kasaneha\": \{"),  # its fields of a line

@@ -54,10 +54,6 @@ def test_a_step_waits_for_what_it_needs_while_others_go_ahead():
     assert plan([Step("images", ""), Step("server", "", ("images",))], failing=("images",)) == [["images"], []]
 
 
-def test_two_loads_never_run_side_by_side():
-    assert plan([Step("a", "", load=True), Step("b", "", load=True), Step("c", "")]) == [["a", "c"], ["c", "b"], ["b"]]
-
-
 def test_what_measures_time_runs_last_and_by_itself():
     assert plan([Step("clock", "", alone=True), Step("a", ""), Step("b", "")]) == [["a", "b"], ["b"], ["clock"]]
 
@@ -112,6 +108,8 @@ def test_rules_name_steps_and_each_is_used():
         ("tests/testinfra/test_applications.py", {"applications"}, {"release"}),
         ("lab/images/miniflux/Dockerfile", {"applications", "containers"}, {"release", "ready"}),
         ("playbooks/group_vars/all/fleet.yml", {"applications", "default"}, {"lab"}),
+        ("playbooks/templates/new/app.yml.j2", {"newcomer"}, {"applications"}),
+        ("plugins/module_utils/inventory/new.py", {"newcomer"}, {"applications"}),
         ("lab/images/server/Dockerfile", set(steps.EVERY), set()),
         ("requirements.txt", set(steps.EVERY), set()),
     ],

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Look at a server that may run the first design's Compose files. Nothing is changed."""
+"""Look at a server that may run a legacy Compose setup. Nothing is changed."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.adopt import decide
-from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import docker, statefile
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import Run
 
-Run = Callable[[Sequence[str]], "tuple[int, str, str]"]  # AnsibleModule.run_command is one
 CRONTABS = "/var/spool/cron/crontabs"
 OPTIONS: dict[str, Any] = {
     "app": {"type": "str", "required": True},
@@ -46,22 +45,18 @@ def installed(app: str) -> str:
 @contextlib.contextmanager
 def alone(app: str) -> Iterator[None]:
     """One takeover at a time; whoever comes second waits. The kernel takes the lock back from the dead."""
-    folder = Path("/var/lib", app)
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (folder / "adopt.lock").open("w") as file:
+    directory = Path("/var/lib", app)
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (directory / "adopt.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def inspected(run: Run) -> list[dict[str, Any]]:
     """``docker inspect`` of every container; none where there is no Docker, or it does not answer."""
-    code, out, _err = run(["docker", "ps", "--all", "--quiet", "--no-trunc"]) if shutil.which("docker") else (1, "", "")
-    if code or not out.split():
-        return []
-    _code, out, _err = run(["docker", "inspect", *out.split()])
     try:
-        return list(json.loads(out))
-    except ValueError:
+        return docker.inspected(run, "--all") if shutil.which("docker") else []
+    except RuntimeError:
         return []
 
 
@@ -73,14 +68,14 @@ def recognised(run: Run, params: Mapping[str, Any]) -> dict[str, Any]:
 def look(run: Run, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The old containers, and the facts that `decide.problems` and `decide.plan` judge."""
     old = recognised(run, params)
-    files: list[dict[str, Any]] = decide.folders(old, params["app_services"], f"/var/lib/{params['app']}", params["files"])
+    files: list[dict[str, Any]] = decide.directories(old, params["app_services"], f"/var/lib/{params['app']}", params["files"])
     facts: dict[str, Any] = {"files": files, "needs": [], "packages": [], "cron": cron(old, params)}
     if not old["services"] or not params["app_services"]:
         return old, facts
     facts.update(_database(run, old))
     for entry in files:
         entry["missing"] = bool(entry["source"]) and not Path(entry["source"]).is_dir()
-    facts["certificate"] = next((place for place in decide.certificate_folders(old, params["names"]) if _pair(place)), "")
+    facts["certificate"] = next((place for place in decide.certificate_directories(old, params["names"]) if _pair(place)), "")
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}"]
     facts["packages"] = ["docker-ce"] if "installed" in run([*query, "docker-ce"])[1].split() else []
     phase = journal(params["app"]).get("phase", "")
@@ -89,8 +84,8 @@ def look(run: Run, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return old, facts
 
 
-def _pair(folder: str) -> bool:
-    return all(Path(folder, f"{name}.pem").is_file() for name in ("fullchain", "privkey"))
+def _pair(directory: str) -> bool:
+    return all(Path(directory, f"{name}.pem").is_file() for name in ("fullchain", "privkey"))
 
 
 def _database(run: Run, old: Mapping[str, Any]) -> dict[str, Any]:

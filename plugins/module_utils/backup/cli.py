@@ -109,9 +109,9 @@ def act(engine: Engine, chosen: argparse.Namespace) -> dict[str, Any]:
     if chosen.command == "prune":
         return engine.prune(chosen.dry_run, wait)
     if chosen.command == "restore" and chosen.undo:
-        return engine.undo(wait)
+        return engine.restore.undo(wait)
     if chosen.command == "restore":
-        return engine.restore(
+        return engine.restore.run(
             chosen.set,
             identity,
             chosen.foreign,
@@ -162,7 +162,7 @@ def _main(chosen: argparse.Namespace) -> int:
         engine = Engine(configuration(chosen.config))
         if sys.stderr.isatty() and not chosen.json:
             shown = Bar(engine.sizes())
-            engine.tell = shown.tell
+            engine.context.tell = shown.tell
         result = act(engine, chosen)
     except (BackupError, OSError) as error:
         if shown:

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import load, postgres, sql, stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as manifests
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import postgres, sql, stream
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import restore as restores
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.dump import Judge, Tell
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import NOT_CHECKED, VERIFY_FAILED, BackupError, Config
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import Set
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import run as run_command
 
 NAME = "drill"  # of the database in the throw-away server
 
@@ -63,9 +63,9 @@ def restore_elsewhere(config: Config, found: Set, work: Path, identity: str, tel
     """
     began = time.monotonic()
     tell("unpack", 0)
-    roles = restores.unpack(found, work, identity, VERIFY_FAILED)
+    roles = load.unpack_dump(found, work, identity, VERIFY_FAILED)
     with postgres.scratch(config, image(config, found.manifest), found.manifest["server"]["user"], work) as programs:
-        restores.into(programs, found.manifest, roles, NAME, config.jobs, VERIFY_FAILED, tell)
+        load.load_dump(programs, found.manifest, roles, NAME, config.jobs, VERIFY_FAILED, tell)
     return round(time.monotonic() - began, 1)
 
 
@@ -76,7 +76,7 @@ def image(config: Config, manifest: Mapping[str, Any]) -> str:
     """
     theirs = manifest["server"]
     for name in (theirs["image_id"], theirs.get("image_digest"), theirs["image"]):
-        if name and subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0:
+        if name and run_command(["docker", "image", "inspect", name])[0] == 0:
             return str(name)
     server = postgres.server(config.container)
     with postgres.client(config, server) as programs:

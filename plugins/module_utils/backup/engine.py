@@ -9,24 +9,32 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan, postgres
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import restore as restores
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan, postgres, sql
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.context import Context
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.drill import StreamJudge, decode, restore_elsewhere
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.dump import dump
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.dump import Tell, dump
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.exchange import read_journal
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.manifest import qualified
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import (
     BAD_INPUT,
     NOT_CHECKED,
     UPLOAD_FAILED,
     BackupError,
+    Config,
     Damaged,
 )
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.remote import Remote
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.restorer import Restorer
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.restore import Restore
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import Set, iso, newest
 
 
-class Engine(Restorer):
-    """Everything that can be done to the backups of one instance."""
+class Engine:
+    """Everything that can be done to the backups of one instance; ``restore`` has what changes live data."""
+
+    def __init__(self, config: Config, tell: Tell | None = None) -> None:
+        self.context = Context(config, tell)
+        self.config, self.sets, self.notes = config, self.context.sets, self.context.notes
+        self.restore = Restore(self.context)
 
     # --- backup ----------------------------------------------------------------------------------------
 
@@ -38,7 +46,7 @@ class Engine(Restorer):
         :param drill: restore the dump into a throw-away server while it is made.
         :raises BackupError: it failed; with UPLOAD_FAILED the set is good, but not elsewhere yet.
         """
-        with self._told(run=True), self._alone("a backup", wait):
+        with self.context.reported(run=True), self.context.locked("a backup", wait):
             fresh = plan.fresh(self.sets.entries(), time.time(), max_age) if max_age else ""
             found = self.sets.find(fresh) if fresh else self._dump(reason, keep, drill)
             copied, failed = self._copy_all()
@@ -56,9 +64,9 @@ class Engine(Restorer):
             server = postgres.server(self.config.container)
             try:
                 if drill:
-                    with self._work() as work, StreamJudge(self.config, server, work) as judge:
-                        return dump(self.sets, reason, keep, self.tell, warnings, judge)
-                return dump(self.sets, reason, keep, self.tell, warnings)
+                    with self.context.work_directory() as work, StreamJudge(self.config, server, work) as judge:
+                        return dump(self.sets, reason, keep, self.context.tell, warnings, judge)
+                return dump(self.sets, reason, keep, self.context.tell, warnings)
             except BackupError as error:
                 if attempt == 2 or not self._restarted(server):
                     raise
@@ -86,7 +94,7 @@ class Engine(Restorer):
                 try:
                     if found is waiting[0] and not self._goes_on(remote):
                         break
-                    self.tell(f"copy {found.id}", 0)
+                    self.context.tell(f"copy {found.id}", 0)
                     remote.copy(found)
                     self.sets.note(self.sets.find(found.id), offsite={**found.state.get("offsite", {}), name: iso(time.time())})
                     copied.append(f"{name}: {found.id}")
@@ -128,7 +136,7 @@ class Engine(Restorer):
             self.sets.ready(create=False)
             decided = self.plan()
             return {"changed": bool(decided.remove), "keep": decided.keep, "removed": decided.remove, "note": decided.note}
-        with self._told(), self._alone("pruning", wait):
+        with self.context.reported(), self.context.locked("pruning", wait):
             decided = self.plan()
             removed = self._prune()
         return {"changed": bool(removed), "keep": decided.keep, "removed": removed, "note": decided.note}
@@ -148,14 +156,16 @@ class Engine(Restorer):
             self.sets.remove(found)
             removed.append(name)
         self.sets.point_latest()
-        journal = restores.read_journal(self.config)
+        journal = read_journal(self.config)
         if journal.get("phase") == "done" and journal["going"]:
-            with self._exchange(journal) as exchange:
-                for old in plan.kept_databases(exchange.names(), self.config.database, time.time(), self.config.keep_old_days):
-                    exchange.drop(old)
+            with self.context.exchange(journal) as exchange:
+                for old in plan.kept_databases(
+                    exchange.databases(), self.config.database, time.time(), self.config.keep_old_days
+                ):
+                    exchange.drop_database(old)
                     removed.append(old)
                 if journal["going"] in removed:
-                    exchange.forget()
+                    exchange.discard_journal()
         return removed
 
     # --- checks --------------------------------------------------------------------------------------------
@@ -165,11 +175,11 @@ class Engine(Restorer):
 
         :raises BackupError: something is wrong. With VERIFY_FAILED it is a set, and written down; else this host could not tell.
         """
-        with self._told(), self._alone("a check", wait):
-            chosen = self.sets.all() if name == "all" else [self._latest(name)]
+        with self.context.reported(), self.context.locked("a check", wait):
+            chosen = self.sets.all() if name == "all" else [self.context.find(name)]
             wrong: list[BackupError] = []
             for found in chosen:
-                self.tell(f"verify {found.id}", 0)
+                self.context.tell(f"verify {found.id}", 0)
                 try:
                     with self._checking(found, "checksum"):
                         self.sets.check_bytes(found)
@@ -217,14 +227,19 @@ class Engine(Restorer):
                 "set": result["set"],
                 "seconds": self.sets.find(result["set"]["id"]).state["verification"][-1]["seconds"],
             }
-        with self._told(), self._alone("a drill", wait):
-            found = self._latest(name)
+        with self.context.reported(), self.context.locked("a drill", wait):
+            found = self.context.find(name)
             with self._checking(found, "drill"):
                 self.sets.check_bytes(found)
-                with self._work() as work:
-                    seconds = restore_elsewhere(self.config, found, work, identity, self.tell)
+                with self.context.work_directory() as work:
+                    seconds = restore_elsewhere(self.config, found, work, identity, self.context.tell)
                 noted = self.sets.note_check(found, "drill", "", {"seconds": seconds})
         return {"changed": True, "set": noted.summary(), "seconds": seconds}
+
+    def recover(self) -> dict[str, Any]:
+        """Put right what a killed run left; at boot, and by hand."""
+        with self.context.locked("a recovery", wait=60):
+            return {"changed": bool(self.notes), "notes": self.notes}
 
     # --- what there is -------------------------------------------------------------------------------------
 
@@ -237,9 +252,9 @@ class Engine(Restorer):
         names = [remote] if remote else self.config.remotes
         if not names:
             raise BackupError("remotes: there are none in the configuration.", BAD_INPUT)
-        with self._alone("a fetch", wait):
+        with self.context.locked("a fetch", wait):
             there = Remote(self.config, names[0])
-            wanted = there.newest(self._cluster() if foreign else "") if name == "latest" else name
+            wanted = there.newest(self.context.cluster() if foreign else "") if name == "latest" else name
             here = next((entry for entry in self.sets.all() if entry.id == wanted), None)
             if here and not here.verified:
                 raise BackupError(f"{wanted} is here already, and damaged. Move {here.path} away first.", BAD_INPUT)
@@ -265,8 +280,17 @@ class Engine(Restorer):
         return {
             "sets": sets,
             "latest": latest.summary() if latest else {},
-            "restore": restores.read_journal(self.config) if sets else {},
+            "restore": read_journal(self.config) if sets else {},
         }
+
+    def live_rows(self, database: str = "") -> dict[str, int]:
+        """Quoted name of each table in the live database (or another one of its server) -> the rows that it has now.
+
+        :raises BackupError: PostgreSQL cannot be asked, a table was locked for 5 s, or counting took longer than two minutes.
+        """
+        with self.context.client() as programs, programs.session(database or self.config.database) as session:
+            session.ask("SET default_transaction_read_only = on; SET lock_timeout = '5s'; SET statement_timeout = '120s'")
+            return {qualified(table): table["rows"] for table in session.ask(sql.COUNTS)}
 
     def remote_info(self) -> dict[str, Any]:
         """The sets elsewhere, by remote."""

@@ -17,8 +17,7 @@ from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import dump as dumps
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as manifests
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import postgres, sql, stream
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import restore as restores
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import postgres, preflight, sql, stream
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import BAD_INPUT, BackupError
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import Set, Sets, iso
 
@@ -76,7 +75,7 @@ def legacy(sets: Sets, path: Path, files: str, work: Path, tell: dumps.Tell, all
         manifest["reason"] = f"import of {path.name}"
         if not allow_empty:  # before it is a set that somebody could take for the latest
             with postgres.client(config, server) as programs:
-                restores.refuse_hollow(config, programs, manifest, about["databases"])
+                preflight.refuse_empty(config, programs, manifest, about["databases"])
         return sets.publish(
             partial,
             manifest,
@@ -130,23 +129,23 @@ def _run(programs: postgres.Programs, path: Path) -> None:
 
 
 def _files(sets: Sets, archive: Path, partial: Path, work: Path, tell: dumps.Tell) -> dict[str, Any]:
-    """The old archive holds a folder; a set holds what is in it."""
+    """The old archive holds a directory; a set holds what is in it."""
     if not sets.config.files:
-        raise BackupError("files: the configuration names no folder that an archive could belong to.", BAD_INPUT)
+        raise BackupError("files: the configuration names no directory that an archive could belong to.", BAD_INPUT)
     target = sets.config.files[0]
-    folder = work / "files"
-    folder.mkdir()
+    directory = work / "files"
+    directory.mkdir()
     reader = stream.start(_opener(archive))
     tar = stream.start(
-        ["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory", str(folder)], reader.stdout
+        ["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory", str(directory)], reader.stdout
     )
     reader.stdout.close()
     stream.check([reader, tar], code=BAD_INPUT)
-    inner = folder / Path(target["path"]).name
+    inner = directory / Path(target["path"]).name
     warnings: list[str] = []
     entry = dumps.files_archive(
         sets.config,
-        {**target, "path": str(inner if inner.is_dir() else folder)},
+        {**target, "path": str(inner if inner.is_dir() else directory)},
         partial / f"files-{target['name']}.tar",
         warnings,
         tell,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Checks of a live edge, from outside. Each gets something that asks (see client), so that a test can answer instead."""
+"""Checks of a live edge, from outside. Each gets something that asks (io.http.Server), so that a test can answer instead."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils.checks import client
 from ansible_collections.kasaneha.deploy.plugins.module_utils.checks.firewall import check
 from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall import rules
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
 
 STRANGER = "not-ours.invalid"
 HEADERS = ("X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy", "Permissions-Policy")
@@ -66,7 +66,7 @@ def site_problems(edge: Any, names: Sequence[str]) -> Iterator[str]:
 
 def version_problems(edge: Any, name: str) -> Iterator[str]:
     """Old versions are refused, and the new ones are not (a refusal of everything would prove nothing)."""
-    for version in client.VERSIONS:
+    for version in http.VERSIONS:
         agreed = edge.handshake(name, version)
         if version in ("TLSv1", "TLSv1.1") and agreed:
             yield f"{version} is accepted"

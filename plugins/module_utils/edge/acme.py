@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-import http.client
 import secrets
 import socket
 from pathlib import Path
 
-FOLDER = ".well-known/acme-challenge"
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
+
+DIRECTORY = ".well-known/acme-challenge"
 
 
 def resolve(name: str) -> list[str]:
@@ -27,32 +28,17 @@ def resolve(name: str) -> list[str]:
     return sorted(addresses, key=lambda address: ":" not in address)
 
 
-def fetch(name: str, address: str, path: str, port: int = 80, timeout: float = 5) -> str:
-    """What is answered for a name at one of its addresses.
-
-    :raises OSError: nothing, or nothing that is HTTP.
-    """
-    connection = http.client.HTTPConnection(address, port, timeout=timeout)
-    try:
-        connection.request("GET", path, headers={"Host": name})
-        return connection.getresponse().read(4096).decode("utf-8", "replace")
-    except http.client.HTTPException as error:
-        raise OSError(f"no HTTP ({type(error).__name__})") from error
-    finally:
-        connection.close()
-
-
-def judge(name: str, answers: dict[str, str | OSError], token: str) -> list[str]:
+def judge(name: str, answers: dict[str, tuple[str, str]], token: str) -> list[str]:
     """One sentence for each address that does not lead here.
 
-    :param answers: address -> what was answered, or why not.
+    :param answers: address -> what was answered, and why not if nothing was.
     """
     problems = [] if answers else [f"{name}: has no address. Point its DNS record here, then run again."]
-    for address, answer in answers.items():
+    for address, (answer, reason) in answers.items():
         kind = "AAAA" if ":" in address else "A"
-        if isinstance(answer, OSError):
+        if reason:
             problems.append(
-                f"{name}: {address} ({kind} record) does not answer on port 80 ({answer.strerror or answer}). "
+                f"{name}: {address} ({kind} record) does not answer on port 80 ({reason}). "
                 "Open 80/tcp towards everybody, or correct the record."
             )
         elif answer.strip() != token:
@@ -65,23 +51,23 @@ def judge(name: str, answers: dict[str, str | OSError], token: str) -> list[str]
 def look(names: list[str], webroot: str, port: int = 80, timeout: float = 5) -> list[str]:
     """Put a token where challenges are answered from, and fetch it by every name and address; what is wrong."""
     token = secrets.token_hex(16)
-    file = Path(webroot) / FOLDER / f"check-{token}"
+    file = Path(webroot) / DIRECTORY / f"check-{token}"
     problems: list[str] = []
     try:
         file.write_text(token)
         file.chmod(0o644)
         for name in names:
-            answers: dict[str, str | OSError] = {}
+            answers: dict[str, tuple[str, str]] = {}
             try:
                 addresses = resolve(name)
             except OSError as error:
                 problems.append(f"{name}: cannot be looked up ({error}). Does the server reach its name server?")
                 continue
             for address in addresses:
-                try:
-                    answers[address] = fetch(name, address, f"/{FOLDER}/{file.name}", port, timeout)
-                except OSError as error:
-                    answers[address] = error
+                where = f"[{address}]" if ":" in address else address
+                url = f"http://{where}:{port}/{DIRECTORY}/{file.name}"
+                _status, body, reason = http.fetch(url, timeout, {"Host": name})
+                answers[address] = (body.decode(errors="replace"), reason)
             problems += judge(name, answers, token)
     finally:
         file.unlink(missing_ok=True)

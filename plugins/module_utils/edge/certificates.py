@@ -203,6 +203,29 @@ def served_problems(
     return problems
 
 
+def only_names_wait(
+    certificates: Iterable[Mapping[str, Any]],
+    served: Iterable[Mapping[str, Any]],
+    failures: Iterable[str],
+    waiting: Iterable[str],
+) -> bool:
+    """Whether nothing is wrong but that names of a new site do not lead here yet, so that it is served with its placeholder.
+
+    :param served: results of `x509_certificate_info`, in the order of ``certificates``.
+    :param failures: sentences that were collected; ``waiting``: those of them that are about where names lead.
+    """
+    failures, waiting = list(failures), list(waiting)
+    if not waiting or failures != waiting:
+        return False
+    for certificate, found in zip(certificates, served):
+        if any(sentence.startswith(f"{name}: ") for name in certificate["names"] for sentence in waiting):
+            if not found.get("not_after") or found.get("issuer") != found.get("subject"):
+                return False
+        elif served_problems([certificate], [found], []):
+            return False
+    return True
+
+
 def certificate_status(served: Iterable[Mapping[str, Any]], now: datetime.datetime | None = None) -> list[str]:
     """One line for each certificate: names, issuer, end, time left.
 

@@ -60,7 +60,7 @@ def site_problems(
             for name in _listed(site, key):
                 if isinstance(name, (Mapping, list, tuple)):
                     continue
-                wrong = _host_name(name)
+                wrong = host_name_problem(name)
                 if wrong:
                     problems.append(f"{where}.{key}: {name!r} {wrong}")
                 if name in seen:
@@ -90,7 +90,7 @@ def site_problems(
     return problems
 
 
-def _host_name(name: Any) -> str:
+def host_name_problem(name: Any) -> str:
     """What is wrong with a host name, and what to write instead where that can be told; empty if nothing is."""
     text = str(name)
     if HOST_NAME.fullmatch(text) and len(text) <= MAX_HOST_NAME:

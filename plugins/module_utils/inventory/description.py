@@ -57,6 +57,7 @@ def complete_services(
     label: str = "",
     port_base: Any = PORT_BASE,
     colours: Sequence[str] = COLOURS,
+    secrets: Any = None,
 ) -> Any:
     """Services with what their description leaves out. Complete ones stay as they are.
 
@@ -64,6 +65,7 @@ def complete_services(
     :param registry: where an image without a name of its own is, by the name of its service.
     :param port_base: the first service listens on this port of the host in the first colour, the second service on the next one; each
         further colour is 100 higher. Without colours a service listens on the host where it does in its container.
+    :param secrets: ``app_secrets``, of which only the names are read: an optional secret that is there is one of the service's secrets.
     """
     if not isinstance(services, Mapping):
         return services
@@ -77,6 +79,10 @@ def complete_services(
             service["image"] = f"{registry}/{name}"
         if label:
             service.setdefault("release_label", label)
+        if isinstance(service.get("optional_secrets"), Mapping):
+            there = {variable: name for variable, name in service["optional_secrets"].items() if name in mapping(secrets)}
+            if there:
+                service["secrets"] = {**there, **mapping(service.get("secrets"))}
         if service.get("port"):
             service.setdefault("health", "/")
             if "publish" not in service and str(port_base).isdigit():
@@ -91,7 +97,7 @@ def services_of(said: Mapping[str, Any]) -> dict[str, Any]:
     """``complete_services`` of what an inventory says; services that are no mappings are left out."""
     found = complete_services(
         said.get("app_services"), said.get("app_service_overrides"), str(said.get("app_registry") or ""),
-        str(said.get("app_release_label") or ""), said.get("app_port_base", PORT_BASE), colours_of(said),
+        str(said.get("app_release_label") or ""), said.get("app_port_base", PORT_BASE), colours_of(said), said.get("app_secrets"),
     )  # fmt: skip
     return {name: service for name, service in mapping(found).items() if isinstance(service, Mapping)}
 
@@ -163,7 +169,7 @@ def used_secrets(said: Mapping[str, Any]) -> set[str]:
 def complete_sites(
     sites: Any, app: str, upstreams: Iterable[str] = (), assets: Mapping[str, str] | None = None, hsts: Any = True
 ) -> Any:
-    """Sites with what their description leaves out. Complete ones stay as they are.
+    """Sites with what their description leaves out. Complete ones stay as they are; one whose list of names is empty is left out.
 
     :param app: names the certificate, and the first site.
     :param upstreams: the services that can be asked; where there is one only, it is the upstream.
@@ -176,6 +182,8 @@ def complete_sites(
     for index, described in enumerate(sites):
         if not isinstance(described, Mapping):
             found.append(described)
+            continue
+        if described.get("names") == []:
             continue
         site = {"name": plain if not index else f"{plain}_{index + 1}", "certificate": app, "hsts": hsts, **described}
         if len(known) == 1:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""What containers print, as Docker's own interface gives it: one socket, no library."""
+"""What containers print, line by line, as Docker's socket gives it."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import re
 import socket
@@ -16,41 +15,15 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-SOCKET = "/var/run/docker.sock"
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import Socket
+
 STREAMS = {1: "stdout", 2: "stderr"}
 LABEL = "kasaneha.deploy."
 MOST_PARTS = 256  # of a line, 16 KiB each: 4 MiB
 
 
-class Docker:
-    """Asks Docker."""
-
-    def __init__(self, path: str = SOCKET) -> None:
-        self.path = path
-
-    def _ask(self, url: str, timeout: float | None) -> tuple[socket.socket, http.client.HTTPResponse]:
-        """A request by HTTP/1.0: the answer is not cut into chunks and ends with the connection."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(timeout)
-        try:
-            connection.connect(self.path)
-            connection.sendall(f"GET {url} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
-            answer = http.client.HTTPResponse(connection)
-            answer.begin()
-        except BaseException:
-            connection.close()
-            raise
-        if answer.status >= 400:
-            text = answer.read(500).decode(errors="replace")
-            connection.close()
-            raise OSError(f"Docker says {answer.status}: {text}")
-        return connection, answer
-
-    def get(self, url: str) -> Any:
-        """A document."""
-        connection, answer = self._ask(url, 30)
-        with connection:
-            return json.loads(answer.read())
+class Docker(Socket):
+    """Asks for the containers of an application, and for what they print."""
 
     def containers(self, app: str) -> list[dict[str, Any]]:
         """Those of the application, running or not."""
@@ -66,7 +39,7 @@ class Docker:
     def starts(self, app: str) -> Iterator[str]:
         """The ID of each container of the application that starts, from now on."""
         wanted = {"type": ["container"], "event": ["start"], "label": [f"{LABEL}app={app}"]}
-        connection, answer = self._ask(f"/events?{urlencode({'filters': json.dumps(wanted)})}", None)
+        connection, answer = self.ask(f"/events?{urlencode({'filters': json.dumps(wanted)})}", None)
         with connection:
             for line in answer:
                 yield str(json.loads(line)["id"])
@@ -74,7 +47,7 @@ class Docker:
     def logs(self, name: str, since: str = "", follow: bool = True, tail: str = "all") -> Lines:
         """The lines of a container, from a time on (that line included) or the newest only."""
         query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1" if follow else "0", "tail": tail}
-        return Lines(*self._ask(f"/containers/{name}/logs?{urlencode({**query, **({'since': since} if since else {})})}", None))
+        return Lines(*self.ask(f"/containers/{name}/logs?{urlencode({**query, **({'since': since} if since else {})})}", None))
 
 
 class Lines:

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io import docker
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import Run
+
 LABEL = "kasaneha.deploy"
-# Runs a command: exit code, output, errors. AnsibleModule.run_command is one.
-Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
 
 
 def observe(run: Run, app: str) -> list[dict[str, Any]]:
@@ -19,21 +20,8 @@ def observe(run: Run, app: str) -> list[dict[str, Any]]:
 
     :raises RuntimeError: Docker does not answer; the message is what it said.
     """
-    labels = [f"--filter=label={LABEL}.app={app}", f"--filter=label={LABEL}.colour"]
-    code, out, err = run(["docker", "ps", "--all", "--quiet", "--no-trunc", *labels])
-    if code:
-        raise RuntimeError(err.strip() or "docker ps failed")
-    if not out.split():
-        return []
-    # A container that went between the two commands makes the second one fail and still print the others.
-    code, out, err = run(["docker", "inspect", *out.split()])
-    if code and "no such" not in err.lower():
-        raise RuntimeError(err.strip() or "docker inspect failed")
-    try:
-        found = [described(entry) for entry in json.loads(out) if not _one_off(entry)]
-        return sorted(found, key=lambda entry: str(entry["name"]))
-    except ValueError as error:
-        raise RuntimeError(err.strip() or "docker inspect failed") from error
+    found = docker.inspected(run, "--all", f"--filter=label={LABEL}.app={app}", f"--filter=label={LABEL}.colour")
+    return sorted((described(entry) for entry in found if not _one_off(entry)), key=lambda entry: str(entry["name"]))
 
 
 def _one_off(inspected: dict[str, Any]) -> bool:

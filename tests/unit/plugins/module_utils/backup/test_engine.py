@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import archive as backup_archive
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import engine as backup_engine
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import engine, plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.file import digest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import PARTIAL, Set
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import zipapp
 
 DATABASE = {"name": "shop", "owner": "shop", "encoding": "UTF8", "acl": None, "settings": [], "connection_limit": -1, "comment": None,
             "size_bytes": 1000, "extensions": [], "tables": [{"schema": "public", "name": "users", "kind": "r", "rows": 7}]}  # fmt: skip
@@ -159,14 +158,14 @@ def test_a_backup_that_ends_otherwise_than_well_is_no_success_for_prometheus(
 ) -> None:
     shop.docker(f"case $1 in inspect) echo '{RUNNING}';; esac")
     made = shop.made(1)
-    monkeypatch.setattr(backup_engine, "dump", lambda *_arguments: made)
+    monkeypatch.setattr(engine, "dump", lambda *_arguments: made)
     shop.engine.run()
     assert shop.values()["last_exit_code"] == plan.OK  # the negative control
 
     def dump(*_arguments: Any) -> Set:
         raise end
 
-    monkeypatch.setattr(backup_engine, "dump", dump)
+    monkeypatch.setattr(engine, "dump", dump)
     with pytest.raises(type(end)):
         shop.engine.run()
     assert shop.values()["last_exit_code"] == code and shop.values()["sets"] == 1
@@ -181,7 +180,7 @@ def test_sets_that_cannot_be_read_hide_no_failure(shop: Shop, monkeypatch: pytes
 
     monkeypatch.setattr(shop.engine.sets, "all", unreadable)
     shop.docker(f"case $1 in inspect) echo '{RUNNING}';; esac")
-    monkeypatch.setattr(backup_engine, "dump", unreadable)
+    monkeypatch.setattr(engine, "dump", unreadable)
     with pytest.raises(OSError, match="away"):
         shop.engine.run()
     assert shop.values()["last_exit_code"] == plan.UNEXPECTED and shop.values()["sets"] == 1
@@ -191,7 +190,7 @@ def test_sets_that_cannot_be_read_hide_no_failure(shop: Shop, monkeypatch: pytes
 def test_the_command_tells_of_a_signal_that_ended_it(shop: Shop, number: signal.Signals) -> None:
     shop.docker('case "$1" in ps) ;; *) touch "$0.asked"; exec sleep 60;; esac')
     program, config = shop.folder / "shop-backup", shop.folder / "backup.json"
-    program.write_bytes(backup_archive.archive())
+    program.write_bytes(zipapp.pack("backup.cli"))
     config.write_text(json.dumps(vars(shop.engine.config)))
     process = subprocess.Popen(
         [sys.executable, "-S", str(program), "run", "--config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -210,10 +209,10 @@ def test_the_command_tells_of_a_signal_that_ended_it(shop: Shop, number: signal.
 def test_no_older_set_is_restored_as_the_latest(shop: Shop) -> None:
     older, newest = shop.made(2), shop.made(1)
     with pytest.raises(plan.BackupError, match="No such image"):  # the negative control: the newest is the latest, and looked at
-        shop.engine.restorable("latest")
+        shop.engine.restore.check("latest")
     shop.engine.sets.note_check(newest, "drill", "function rate(text) does not exist")
     before = [each.id for each in shop.engine.sets.all()]
-    for asked in (shop.engine.restorable, shop.engine.restore):
+    for asked in (shop.engine.restore.check, shop.engine.restore.run):
         with pytest.raises(plan.BackupError) as caught:
             asked("latest")
         assert caught.value.code == plan.BAD_INPUT
@@ -227,6 +226,6 @@ def test_no_older_set_is_restored_as_the_latest(shop: Shop) -> None:
     third = shop.made(0)
     (third.path / "manifest.json").write_text("{")
     with pytest.raises(plan.BackupError, match=f"The newest set {third.id} is not verified"):
-        shop.engine.restore("latest")
+        shop.engine.restore.run("latest")
     assert shop.engine.verify("latest", level="checksum")["sets"][0]["id"] == newest.id
     assert any(third.id in note for note in shop.engine.notes)

@@ -295,9 +295,9 @@ def test_shrinking_is_noticed() -> None:
     ],
 )
 def test_a_set_that_would_leave_nothing_is_known(tables: dict[str, int], live_rows: bool, said: str) -> None:
-    found = plan.hollow(tables, live_rows, [])
+    found = plan.missing_contents(tables, live_rows, [])
     assert (said in " ".join(found)) if said else not found
 
 
 def test_files_that_would_leave_nothing_are_known() -> None:
-    assert plan.hollow({"t": 1}, True, ["/uploads"]) == ["no file for /uploads, where there are some"]
+    assert plan.missing_contents({"t": 1}, True, ["/uploads"]) == ["no file for /uploads, where there are some"]

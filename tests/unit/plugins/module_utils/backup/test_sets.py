@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.context import Context
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.remote import Remote
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.restorer import Restorer
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.restore import Restore
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import PARTIAL, Sets
 
 
@@ -102,19 +103,19 @@ def test_a_set_of_another_cluster_is_nobodys_until_it_was_restored(sets: Sets) -
 
 
 def test_latest_is_asked_for_where_it_could_be_of_two_clusters(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
-    restorer = Restorer(sets.config)
-    monkeypatch.setattr(Restorer, "_cluster", lambda _self: "1")
+    restore = Restore(Context(sets.config))
+    monkeypatch.setattr(Context, "cluster", lambda _self: "1")
     made(sets, NEWEST)
-    assert restorer._chosen("latest", foreign=False).id == NEWEST
+    assert restore.choose("latest", foreign=False).id == NEWEST
     with pytest.raises(plan.BackupError, match="no verified set of another cluster"):
-        restorer._chosen("latest", foreign=True)
+        restore.choose("latest", foreign=True)
     made(sets, OLD, cluster="2", fetched="s3:b")
     with pytest.raises(plan.BackupError, match=f"latest could be {NEWEST}, made here, or {OLD}, which came from s3:b"):
-        restorer._chosen("latest", foreign=False)
-    assert restorer._chosen("latest", foreign=True).id == OLD and restorer._chosen(NEWEST, foreign=False).id == NEWEST
+        restore.choose("latest", foreign=False)
+    assert restore.choose("latest", foreign=True).id == OLD and restore.choose(NEWEST, foreign=False).id == NEWEST
     sets.goes_on("2")  # once it was restored
     made(sets, "20261104T000000Z-000000", rows=0)  # newer, and passed over on purpose
-    assert restorer._chosen("latest", foreign=False).id == NEWEST
+    assert restore.choose("latest", foreign=False).id == NEWEST
 
 
 class There(Remote):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.checks import edge as checks_edge
-from ansible_collections.kasaneha.deploy.plugins.module_utils.checks.client import Answer
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.http import Answer
 
 SITES = [
     {

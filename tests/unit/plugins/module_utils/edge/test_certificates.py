@@ -168,6 +168,27 @@ def test_what_is_said_of_what_is_served(changes: dict[str, Any], failures: list[
         assert sentence in problem
 
 
+PLACEHOLDER = {"issuer": GOOD["subject"]}
+WAITING = ["a.example: has no address. Point its DNS record here, then run again."]
+OTHER = {"name": "other", "names": ["b.example"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "other", "failures", "waits"),
+    [
+        (PLACEHOLDER, {"subject_alt_name": ["DNS:b.example"]}, WAITING, True),
+        ({}, {"subject_alt_name": ["DNS:b.example"]}, WAITING, False),  # it had a certificate, which will not be renewed
+        ({"not_after": None}, {"subject_alt_name": ["DNS:b.example"]}, WAITING, False),
+        (PLACEHOLDER, PLACEHOLDER, WAITING, False),  # the other one has another reason
+        (PLACEHOLDER, {"subject_alt_name": ["DNS:b.example"]}, [*WAITING, "other: the authority did not answer."], False),
+        (PLACEHOLDER, {"subject_alt_name": ["DNS:b.example"]}, [], False),
+    ],
+)
+def test_a_new_site_may_wait_for_its_names(changes, other, failures, waits) -> None:
+    found = [{**GOOD, **changes}, {**GOOD, **other}]
+    assert edge_certificates.only_names_wait([MAIN, OTHER], found, failures, failures and WAITING) is waits
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

@@ -131,6 +131,18 @@ def test_overrides_of_the_wrong_type_are_none(overrides: Any) -> None:
     assert services(SHOP["app_services"], overrides=overrides) == services(SHOP["app_services"])
 
 
+def test_an_optional_secret_is_there_or_not() -> None:
+    described = {"api": {"secrets": {"KEY": "key"}, "optional_secrets": {"SENTRY_DSN": "sentry_dsn", "KEY": "other"}}}
+    assert services(described)["api"]["secrets"] == {"KEY": "key"}
+    assert services(described, secrets={"other": "x"})["api"]["secrets"] == {"KEY": "key"}
+    assert services(described, secrets={"sentry_dsn": "x"})["api"]["secrets"] == {"KEY": "key", "SENTRY_DSN": "sentry_dsn"}
+    assert "secrets" not in services({"api": {"optional_secrets": {"A": "a"}}}, secrets={})["api"]
+    for other in WRONG:
+        assert services(described, secrets=other)["api"]["secrets"] == {"KEY": "key"}
+    once = services(described, secrets={"sentry_dsn": "x"})
+    assert services(once, secrets={"sentry_dsn": "x"}) == once
+
+
 def test_complete_services_stay_as_they_are() -> None:
     more = {"registry": "r.test", "label": "org.x"}
     once = services(SHOP["app_services"], **more)
@@ -288,6 +300,12 @@ def test_sites_are_named_by_their_place_and_complete_ones_stay() -> None:
     assert description.complete_sites(found, "other", ["api"]) == found
     for other in (None, 7, "text", {"a": 1}):
         assert description.complete_sites(other, "shop") == other
+
+
+def test_a_site_without_names_is_left_out() -> None:
+    found = description.complete_sites([{"names": ["a"]}, {"names": []}, {"names": ["c"]}], "shop", ["web"])
+    assert [site["name"] for site in found] == ["shop", "shop_3"]
+    assert "names" not in description.complete_sites([{"name": "own"}], "shop")[0]  # who forgot them is told by the preflight
 
 
 def test_sites_of_an_inventory() -> None:

@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.logs import archive as logs_archive
 from ansible_collections.kasaneha.deploy.plugins.module_utils.logs import command
 from ansible_collections.kasaneha.deploy.plugins.module_utils.logs.redact import Redactor
 
@@ -112,16 +109,3 @@ def test_bad_input(journalctl: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run(journalctl, capsys, "--grep", "[")[0] == 2
     code = command.main(["--config", "/nowhere/logs.json"], "shop-logs")
     assert code == 2 and "/nowhere/logs.json cannot be read" in "".join(capsys.readouterr())
-
-
-def test_it_runs_alone(tmp_path: Path) -> None:
-    program = tmp_path / "shop-logs"
-    program.write_bytes(logs_archive.archive())
-    assert logs_archive.archive() == program.read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-S", str(program), "--help"], capture_output=True, text=True, check=False, cwd="/", env={}
-    )
-    assert done.returncode == 0 and "/etc/shop/logs.json" in done.stdout, done.stderr
-    folder = Path(str(logs_archive.__file__)).parent
-    ours = {path.stem for path in folder.glob("*.py")} - {"__init__", "archive", "problems"}
-    assert ours == {module.__name__.rpartition(".")[2] for module in logs_archive.MODULES}

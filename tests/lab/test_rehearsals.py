@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole rehearsals: made to fail in ways that only servers show, and one whose inventory names a world outside that must hear nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent.parent
+CANARY = "198.51.100.97"
+
+pytestmark = pytest.mark.long
+
+
+def rehearse(source: Path | str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a rehearsal to its end."""
+    return subprocess.run(
+        [sys.executable, "lab/rehearse.py", str(source), *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def docker(*arguments: str) -> str:
+    """What Docker says."""
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def left() -> list[str]:
+    """What a rehearsal left: containers, volumes, copies of inventories with their secrets."""
+    found = docker("ps", "--all", "--filter", "name=kasaneha-lab-rehearsal-", "--format", "{{.Names}}").split()
+    found += docker("volume", "ls", "--filter", "name=kasaneha-lab-rehearsal-", "--format", "{{.Name}}").split()
+    return found + [str(path) for path in (ROOT / ".cache/rehearsal").glob("*/work-*")]
+
+
+# Without the tiers that have no part in it: minutes.
+LESS = {"monitoring_enabled": False}
+FULL = 'docker exec "$REHEARSAL_SERVER" mount -t tmpfs -o size=64k tmpfs /var/backups/kasaneha'
+FAILING: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "wrong domain in a site": ({"site_domains": ["kasaneha_.app"]}, [], r"rehearsal: site\.yml: .*'kasaneha_\.app'"),
+    "failing migration": ({**LESS, "app_release": "v2.0.0-failing-migration"}, [], r"rehearsal: site\.yml: .*[Mm]igrat"),
+    "bad image": (
+        LESS, ["--release", "v2.0.0-never-listens"], r"rehearsal: release and rollback under load: .*v2\.0\.0-never-listens .*did not prove itself",
+    ),
+    "full disk": (LESS, ["--after-verify", FULL], r"rehearsal: release and rollback under load: .*(No space left|no room|free)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_a_rehearsal_that_fails_says_why_in_one_sentence_and_leaves_nothing(case, tmp_path):
+    variables, options, expected = FAILING[case]
+    (tmp_path / "extra.yml").write_text(yaml.safe_dump(variables))
+    done = rehearse("inventories/prod", "--extra", str(tmp_path / "extra.yml"), *options)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert len(lines) == 1 and re.search(expected, lines[0]) and lines[0].endswith("No server is left."), lines
+    assert left() == []
+
+
+@pytest.fixture
+def taken() -> Iterator[None]:
+    """Something else has the address of the first server."""
+    docker(
+        "run",
+        "--detach",
+        "--name",
+        "kasaneha-taken",
+        "--network",
+        "kasaneha-lab",
+        "--ip",
+        "198.51.100.100",
+        "kasaneha-lab/registry:2",
+    )
+    try:
+        yield
+    finally:
+        docker("rm", "--force", "kasaneha-taken")
+
+
+@pytest.mark.usefixtures("taken")
+def test_a_server_that_cannot_be_created():
+    done = rehearse("inventories/prod")
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and len(lines) == 1, done.stdout + done.stderr
+    assert re.search(r"rehearsal: servers: kasaneha-prod: .*[Aa]ddress already in use", lines[0]), lines
+    assert left() == []
+
+
+# --- a world outside that must hear nothing -----------------------------------------------------------------------------
+SHOP = {
+    "app_name": "shop",
+    "app_release": "1.0.0",
+    "app_services": {
+        "web": {
+            "image": "registry.example/shop/web", "port": 8080, "health": "/health", "release_key": "release", "metrics": "/metrics",
+            "assets": "/srv/www/assets", "volumes": ["files:/data"], "secrets": {"DATABASE_URL": "postgres_url", "API_KEY": "api_key"},
+        },
+        "worker": {"image": "registry.example/shop/worker", "command": ["./worker"], "secrets": {"DATABASE_URL": "postgres_url"}},
+    },
+    "app_migrations": {"service": "web", "command": ["./main", "migrate"]},
+    "nginx_sites": [{"names": ["shop.example"], "upstream": "web", "probes": ["/", {"path": "/health", "release_key": "release"}]}],
+    "certbot_email": "admin@shop.example",
+    "certbot_directory": f"http://{CANARY}/directory",
+    "monitoring_receivers": [
+        {"name": "hook", "webhook": f"http://{CANARY}/hook", "token": "canary-" + "x" * 33, "severities": ["critical", "warning", "info"]},
+        {"name": "post", "email": ["ops@shop.example"]},
+    ],
+    "monitoring_smtp": {"host": f"{CANARY}:25", "from": "shop@shop.example", "tls": False},
+    "monitoring_heartbeat_url": f"http://{CANARY}/heartbeat",
+    "backup_recipients": ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kdf3xnehqs0wq7u"],
+    "backup_remotes": ["canary:bucket/shop"],
+    "backup_rclone_config": f"[canary]\ntype = webdav\nurl = http://{CANARY}/\n",
+}  # fmt: skip
+
+
+@pytest.fixture
+def canary() -> Iterator[str]:
+    """A container at the address that the inventory names; what it is told becomes its output."""
+    program = (ROOT / "lab/rehearsal/world.py").read_text()
+    docker("run", "--detach", "--name", "kasaneha-canary", "--network", "kasaneha-lab", "--ip", CANARY, "--entrypoint", "python3",
+           "kasaneha-lab/server:trixie", "-c", program)  # fmt: skip
+    try:
+        yield "kasaneha-canary"
+    finally:
+        docker("rm", "--force", "kasaneha-canary")
+
+
+def test_an_inventory_of_an_unknown_application_and_nobody_outside_is_told(canary, tmp_path):
+    """No group is named, no image can be pulled, the vault is encrypted, backups as well."""
+    (tmp_path / "shop/group_vars/all").mkdir(parents=True)
+    (tmp_path / "shop/hosts.yml").write_text(
+        yaml.safe_dump({"all": {"hosts": {"shop-1": {"ansible_host": "203.0.113.9", "ansible_port": 2222}}}})
+    )
+    (tmp_path / "shop/group_vars/all/app.yml").write_text(yaml.safe_dump(SHOP))
+    (tmp_path / "shop/group_vars/all/vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3031\n")
+    done = rehearse(tmp_path / "shop")
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((ROOT / ".cache/rehearsal/shop/report.json").read_text())
+    assert result["load"]["failed"] == 0 and result["load"]["total"] > 500
+    assert [step["name"] for step in result["steps"] if step["result"] != "ok"] == []
+    assert result["told"].get("heartbeat", 0) > 0, "the stand-in of the heartbeat was told nothing"
+    assert docker("logs", canary) == ""
+    asked = "import urllib.request as u; u.urlopen('http://127.0.0.1/heartbeat')"
+    docker("exec", canary, "python3", "-c", asked)  # the control: it hears
+    assert "heartbeat" in docker("logs", canary)
+    assert left() == []
