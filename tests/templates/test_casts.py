@@ -19,7 +19,7 @@ from ansible.module_utils.common.validation import check_type_bool, check_type_i
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import problems as inventory_problems
 from jinja2 import nodes
 from render import ROLES
-from role import NAMES, engine, options, template
+from role import JUDGING, NAMES, engine, options, template
 
 ROOT = ROLES.parent
 CASTS = {"bool": {"bool"}, "int": {"int"}, "float": {"float"}}
@@ -183,5 +183,5 @@ def test_what_yaml_made_a_value_already() -> None:
 def test_every_role_asks_for_it_before_anything_is_changed(value: Any, problems: int) -> None:
     asked = "{{ lookup('kasaneha.deploy.cast_problems', role_path) + [] }}"
     assert len(template(engine("certbot", certbot_staging=value), asked)) == problems
-    for role in set(NAMES) - {"release"}:  # nobody sets its options: the wiring makes them of other roles'
+    for role in JUDGING:
         assert "lookup('kasaneha.deploy.cast_problems', role_path)" in (ROLES / role / "tasks/problems.yml").read_text()
