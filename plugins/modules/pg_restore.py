@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Let a backup take the place of what is there."""
+"""Restore a backup set in the place of what is there."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ DOCUMENTATION = r"""
 module: pg_restore
 author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
-short_description: Let a backup take the place of the live database and files
+short_description: Restore a backup set in the place of the live database and files
 description:
-  - Restores into a new database, compares it with the manifest of the set, and only then exchanges both by name in one transaction, while
-    nobody is let in for less than a second or two. Files are exchanged with it.
+  - Restores a backup I(set) with C(pg_restore) into a new database, compares it with the manifest of the set, and only then exchanges
+    both by name in one transaction, while nobody is let in for less than a second or two. Files are exchanged with it.
   - If the application does not answer afterwards, everything is put back as it was. What was replaced is kept, and O(state=undone)
     returns to it.
   - A run that died is undone by the next one.
@@ -48,7 +48,7 @@ options:
   allow_empty:
     description:
       - Take a set that has no table, no row where the live database has some, or no file where there are some. Without this it is refused,
-        because it is nearly always a mistake (C(pg_dump --schema-only), a folder that was not mounted).
+        because it is nearly always a mistake (C(pg_dump --schema-only), a directory that was not mounted).
     type: bool
     default: false
   safety:
@@ -68,7 +68,7 @@ attributes:
     description: Checks the set and says what would be replaced.
     support: full
   diff_mode:
-    description: Shows the rows of every table, before by the newest set and after.
+    description: Shows the rows of every table, those of the live database and those that take their place.
     support: full
 """
 
@@ -120,11 +120,13 @@ code:
   type: int
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as backup_manifest
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.module import BackupModule
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import BackupError
 
 
 def predicted(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -138,13 +140,18 @@ def predicted(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
     return {**nothing, "set": engine.restore.check(wanted["backup"], wanted["foreign"], wanted["allow_empty"]).summary()}
 
 
-def rows(engine: Engine, name: str) -> str:
-    """The rows of every table in a set, for the diff."""
-    sets = engine.sets.all()
-    if name.endswith((".sql", ".sql.gz")) or not any(entry.verified for entry in sets):
+def lines(rows: Mapping[str, int]) -> str:
+    """The rows of every table, for the diff."""
+    return "".join(f"{table} {count}\n" for table, count in sorted(rows.items()))
+
+
+def live(engine: Engine, database: str = "") -> str:
+    """The rows of every table as they are; on a server that cannot be asked there are none to lose."""
+    try:
+        return lines(engine.live_rows(database))
+    except BackupError as error:
+        engine.notes.append(f"The rows of the live database could not be counted: {error}")
         return ""
-    counted = backup_manifest.rows(engine.sets.find(name).manifest)
-    return "".join(f"{table} {count}\n" for table, count in sorted(counted.items()))
 
 
 def main() -> None:
@@ -163,7 +170,7 @@ def main() -> None:
     )
     wanted = module.params
     with module.engine() as engine:
-        before = rows(engine, "latest")
+        before = live(engine) if module._diff else ""
         if module.check_mode:
             result = predicted(engine, wanted)
         elif wanted["state"] == "undone":
@@ -179,7 +186,11 @@ def main() -> None:
                 wanted["wait"],
                 wanted["allow_empty"],
             )
-        after = rows(engine, result["set"]["id"]) if "set" in result else before
+        after = before
+        if "set" in result:
+            after = lines(manifest.rows(engine.sets.find(result["set"]["id"]).manifest))
+        elif module._diff and not wanted["backup"].endswith((".sql", ".sql.gz")):
+            after = live(engine, engine.restore.previous()["going"] if module.check_mode else "")
         module.done(engine, result, before, after)
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import edge
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.logs.problems import role_problems
 from inventory import SECRETS, inventory
 from render import evaluate, render
-from role import role_tasks
+from role import problems, role_tasks
 
 USERS = {"logging_page_users": {"operator": "$6$x$y"}}
 
@@ -25,8 +24,7 @@ def variables(*groups: str, host: str = "server", logging: tuple[str, ...] = ("s
 
 def test_the_inventory_of_production_is_sound() -> None:
     given = variables("app", "db", "edge", "logging", **USERS)
-    settings = evaluate("logging", "_logging_settings", given)
-    assert role_problems({**settings, "memory_mb": 2000, "disk_mb": 20000}) == []
+    assert problems("logging", {**given, "__logging_room": {"stdout_lines": ["2000", "Size", "20000"]}}) == []
     config = evaluate("logging", "_logging_config", given)
     assert [entry["path"] for entry in config["files"]] == ["/var/log/nginx/access.log", "/var/log/nginx/error.log"]
     assert config["secret_dirs"] == ["/etc/kasaneha/secrets"] and not [

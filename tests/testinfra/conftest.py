@@ -52,7 +52,10 @@ def containers(root: Callable[[str], str]) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def lab_secrets() -> dict[str, str]:
     """The real random secrets of the lab, of all its servers."""
-    return {file.name: file.read_text().split()[0] for file in Path(os.environ.get("LAB_SECRETS", ROOT / "lab/state/secrets")).iterdir()}
+    return {
+        file.name: file.read_text().split()[0]
+        for file in Path(os.environ.get("LAB_SECRETS", ROOT / "lab/state/secrets")).iterdir()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,8 @@ def test_a_restore_brings_back_users_and_uploads_while_the_site_is_up(root, brow
     root("rm /var/lib/kasaneha/uploads/*")
     shown = play("playbooks/restore.yml", "--check", "--diff", backup=data)
     assert shown.returncode == 0, shown.stdout[-3000:]
+    rows = re.findall(r"^[-+]+ ?public[.]users ([0-9]+)$", re.sub(r"\x1b[^m]*m", "", shown.stdout), re.M)
+    assert rows[0] == "0" and int(rows[1]) > 100, shown.stdout[-3000:]  # of each table, before and after
     assert sql("SELECT count(*) FROM users") == "0"  # the plan changed nothing
     done = play("playbooks/restore.yml", backup=data)
     assert done.returncode == 0, done.stdout[-3000:]

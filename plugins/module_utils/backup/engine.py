@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan, postgres
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan, postgres, sql
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.context import Context
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.drill import StreamJudge, decode, restore_elsewhere
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.dump import Tell, dump
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.exchange import read_journal
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.manifest import qualified
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import (
     BAD_INPUT,
     NOT_CHECKED,
@@ -281,6 +282,15 @@ class Engine:
             "latest": latest.summary() if latest else {},
             "restore": read_journal(self.config) if sets else {},
         }
+
+    def live_rows(self, database: str = "") -> dict[str, int]:
+        """Quoted name of each table in the live database (or another one of its server) -> the rows that it has now.
+
+        :raises BackupError: PostgreSQL cannot be asked, a table was locked for 5 s, or counting took longer than two minutes.
+        """
+        with self.context.client() as programs, programs.session(database or self.config.database) as session:
+            session.ask("SET default_transaction_read_only = on; SET lock_timeout = '5s'; SET statement_timeout = '120s'")
+            return {qualified(table): table["rows"] for table in session.ask(sql.COUNTS)}
 
     def remote_info(self) -> dict[str, Any]:
         """The sets elsewhere, by remote."""

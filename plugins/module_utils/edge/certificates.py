@@ -204,7 +204,10 @@ def served_problems(
 
 
 def only_names_wait(
-    certificates: Iterable[Mapping[str, Any]], served: Iterable[Mapping[str, Any]], failures: Iterable[str], waiting: Iterable[str]
+    certificates: Iterable[Mapping[str, Any]],
+    served: Iterable[Mapping[str, Any]],
+    failures: Iterable[str],
+    waiting: Iterable[str],
 ) -> bool:
     """Whether nothing is wrong but that names of a new site do not lead here yet, so that it is served with its placeholder.
 

@@ -153,7 +153,7 @@ def summary(plan: Mapping[str, Any]) -> list[str]:
     elif plan["action"] == "release":
         lines.append(f"Release {release} as {colour}, in place of {before}, which stays for a way back.")
     elif plan["action"] == "reconfigure":
-        lines.append(f"What serves differs from the inventory: {release} is started anew as {colour}, in place of {before}.")
+        lines.append(f"What serves differs from the inventory: {release} is started again as {colour}, in place of {before}.")
     if plan["action"] != "none":
         known = {name: image["image"] for name, image in plan["services"].items()}
         lines.append(
@@ -177,6 +177,8 @@ def status(
     main = hosts[record_host]
     record, notes, problems = release_record.found_record(hosts, record_host)
     lines = [*notes, *problems]
+    coming = {intent: decide(hosts, record_host, app_hosts, record.get("release", ""), intent, owner_alive=owner_alive)
+              for intent in ("site", "deploy")}  # fmt: skip
     if record:
         lines.append(f"{record['release']} serves as {record['colour']} since {record['since']}")
         for name, image in record.get("services", {}).items():
@@ -191,9 +193,11 @@ def status(
         for entry in shown.get("containers", []):
             health = f", {entry['health']}" if entry["running"] and entry["health"] else ""
             lines.append(f"{host}: {entry['name']} {entry['release']} {entry['state']}{health}")
-        wrong = astray(shown, record, host in app_hosts, release_hosts.copies_tell(hosts, record_host))
+        wrong = coming["site"]["repair"].get(host)
         if wrong:
-            lines.append(f"{host}: NOT AS RECORDED: {wrong} (the next site.yml or deploy.yml puts it right)")
+            fixing = " or ".join(f"{intent}.yml" for intent, plan in coming.items() if not plan["problems"])
+            fixed = f"the next {fixing} fixes it" if fixing else f"no run before this: {coming['site']['problems'][0]}"
+            lines.append(f"{host}: NOT AS RECORDED: {wrong} ({fixed})")
     lines += [f"{host}: absent (absent_hosts): no release reaches it, and no request" for host in absent]
     run = run_verdict(main.get("run"), float(main.get("now", 0)), owner_alive)
     lines.append(f"lock: {run['why'] or 'free'}")
