@@ -28,7 +28,7 @@ options:
     type: dict
     default: {}
   files:
-    description: Folders on the server for volumes that no mount tells, by the volume's name.
+    description: Directories on the server for volumes that no mount tells, by the volume's name.
     type: dict
     default: {}
   names:

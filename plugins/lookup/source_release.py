@@ -11,10 +11,10 @@ version_added: 0.1.0
 short_description: Name a release after its source
 description:
   - The same files give the same name, so that the same source gives no new release, and a changed one always does.
-  - Files that git ignores do not count. The folders are those of the controller.
+  - Files that git ignores do not count. The directories are those of the controller.
 options:
   _terms:
-    description: Folders of the sources.
+    description: Directories of the sources.
     type: list
     elements: path
     required: true

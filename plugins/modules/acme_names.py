@@ -21,7 +21,7 @@ options:
     elements: str
     required: true
   webroot:
-    description: Folder from which the web server answers C(/.well-known/acme-challenge/).
+    description: Directory from which the web server answers C(/.well-known/acme-challenge/).
     type: path
     required: true
   port:

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take over a server from the first design's Compose files, a step at a time."""
+"""Take over a server from a legacy Compose setup, a step at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: adopt
 author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
-short_description: Take over a server from the first design's Compose files
+short_description: Take over a server from a legacy Compose setup
 description:
   - One step of C(playbooks/adopt.yml), which says in which order they come and what must be there before each. A step that is done is not
     done again; one that died is put right by the next run.

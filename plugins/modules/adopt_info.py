@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell whether a server runs the first design's Compose files, and what a takeover would do."""
+"""Tell whether a server runs a legacy Compose setup, and what a takeover would do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: adopt_info
 author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
-short_description: Recognise a server that runs the first design's Compose files
+short_description: Recognise a server that runs a legacy Compose setup
 description:
   - Finds the containers of an older deployment by their names, with their database, files, certificate and cron lines, and says what
     M(kasaneha.deploy.adopt) would do and what stops it.
@@ -51,12 +51,12 @@ services:
   returned: always
   type: dict
 files:
-  description: Folders to copy, with C(name), C(source), C(target) and C(owner).
+  description: Directories to copy, with C(name), C(source), C(target) and C(owner).
   returned: always
   type: list
   elements: dict
 certificate:
-  description: The folder with the certificate of the old site; empty for none.
+  description: The directory with the certificate of the old site; empty for none.
   returned: always
   type: str
 hint:

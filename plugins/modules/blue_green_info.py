@@ -20,10 +20,10 @@ options:
     type: str
     required: true
   edge:
-    description: Folder with the state of this host's edge, as in C(nginx_state_dir). Left out, the host is no edge.
+    description: Directory with the state of this host's edge, as in C(nginx_state_dir). Left out, the host is no edge.
     type: path
   assets:
-    description: Folder with the assets that this host's edge serves, as in C(nginx_assets_dir).
+    description: Directory with the assets that this host's edge serves, as in C(nginx_assets_dir).
     type: path
   log_lines:
     description: How many lines of the log of releases to return.
@@ -110,8 +110,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import assets as edge_assets
-from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import assets, state
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import containers as release_containers
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.journal import Releases
 
@@ -139,7 +138,7 @@ def main() -> None:
         try:
             containers = release_containers.observe(module.run_command, app)
         except RuntimeError as error:
-            # Where nothing was released yet, Docker's installation may have been cut short: that is for the role docker to mend.
+            # Where nothing was released yet, Docker's installation may have been cut short: that is for the role docker to fix.
             if record or record_problem:
                 module.fail_json(msg=f"The containers of {app} cannot be seen: {error}")
         if containers and not record:
@@ -153,7 +152,7 @@ def main() -> None:
         containers=containers,
         engine=bool(shutil.which("docker")),
         edge=state.observe(Path(module.params["edge"])) if module.params["edge"] else {},
-        assets=edge_assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
+        assets=assets.published(Path(module.params["assets"])) if module.params["assets"] else {},
         log=releases.last(module.params["log_lines"]) if module.params["log_lines"] else [],
         processors=os.cpu_count() or 0,
         now=time.time(),

@@ -92,8 +92,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import containers, record
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence as release_fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import containers, fence, record
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import secrets as release_secrets
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import HeldError
 
@@ -157,7 +156,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with contextlib.nullcontext() if module.check_mode else release_fence.allowed(module.params["app"], module.params["run"]):
+        with contextlib.nullcontext() if module.check_mode else fence.allowed(module.params["app"], module.params["run"]):
             result = retire(module)
     except (HeldError, RuntimeError) as error:
         module.fail_json(msg=str(error))

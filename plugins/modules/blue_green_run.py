@@ -131,7 +131,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence as release_fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.decide import PHASES
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.journal import HeldError, Releases, iso
 
@@ -233,14 +233,16 @@ def main() -> None:
     result: dict[str, Any] = {}
     if changed and not module.check_mode:
         try:
-            releases.folder.mkdir(mode=0o755, parents=True, exist_ok=True)  # a host that joins has none yet
+            releases.directory.mkdir(mode=0o755, parents=True, exist_ok=True)  # a host that joins has none yet
             if module.params["command"]:  # before the lock is taken: what cannot be written must not leave it behind
-                release_fence.guard(releases.folder, Path(module.params["command"]))
+                fence.guard(releases.directory, Path(module.params["command"]))
             result = apply(releases, module.params)
         except HeldError as error:
             module.fail_json(msg=str(error))
         except OSError as error:
-            module.fail_json(msg=f"{error.filename or releases.folder}: {error.strerror}. Is the disk full, or the folder gone?")
+            module.fail_json(
+                msg=f"{error.filename or releases.directory}: {error.strerror}. Is the disk full, or the directory gone?"
+            )
     module.exit_json(**{"changed": changed, "run": {}, **result}, **diff)
 
 

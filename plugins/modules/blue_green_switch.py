@@ -11,7 +11,7 @@ author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
 short_description: Switch what an edge serves, prove it, watch it, and go back by itself
 description:
-  - What an edge serves is a folder behind one symbolic link. A switch is one C(rename(2)) of that link, which nginx follows with
+  - What an edge serves is a directory behind one symbolic link. A switch is one C(rename(2)) of that link, which nginx follows with
     the next request; nothing is reloaded.
   - O(state=tried) is for a new release. It arms a timer that goes back even if nobody is left to do it, switches, proves by
     requests on the public path that the new colour answers, watches it, and goes back by itself if it does not do well.
@@ -19,7 +19,7 @@ description:
   - O(state=served) serves a colour for good. If it is served already, nothing changes but that the timer is disarmed.
 options:
   path:
-    description: Folder with the state of the edge, as in C(nginx_state_dir).
+    description: Directory with the state of the edge, as in C(nginx_state_dir).
     type: path
     required: true
   app:
@@ -151,8 +151,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import state
 from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence as release_fence
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import gate, traffic
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence, gate, traffic
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import HeldError
 
 PAUSE = 1.0  # seconds between two looks while watching
@@ -161,8 +160,8 @@ PAUSE = 1.0  # seconds between two looks while watching
 class Trial:
     """One switch on trial, on this edge."""
 
-    def __init__(self, module: AnsibleModule, folder: Path) -> None:
-        self.module, self.params, self.folder = module, module.params, folder
+    def __init__(self, module: AnsibleModule, directory: Path) -> None:
+        self.module, self.params, self.directory = module, module.params, directory
         self.log = traffic.Log(module.params["log"])
         self.result: dict[str, Any] = {}
 
@@ -176,7 +175,7 @@ class Trial:
             with allowed(self.module):
                 # Armed first: from here on there is a way back that needs nobody.
                 self.arm()
-                at = state.switch(self.folder, self.params["colour"], maintenance)
+                at = state.switch(self.directory, self.params["colour"], maintenance)
             self.result["switched_at"] = at
             self.prove(at)
             self.watch(usual)
@@ -184,7 +183,7 @@ class Trial:
             raise  # whatever is served and armed now is another run's
         except BaseException:
             with allowed(self.module):
-                state.revert(self.folder)
+                state.revert(self.directory)
                 disarm(self.module)
             raise
         return self.result
@@ -192,7 +191,7 @@ class Trial:
     def arm(self) -> None:
         unit = self.params["revert_unit"]
         self.module.run_command(["systemctl", "stop", f"{unit}.timer"])  # one of an earlier run
-        state.arm(self.folder)
+        state.arm(self.directory)
         code, _out, err = self.module.run_command(
             [
                 "systemd-run",
@@ -202,7 +201,7 @@ class Trial:
             ]
         )
         if code:
-            state.commit(self.folder)  # nothing was switched: nothing to go back from
+            state.commit(self.directory)  # nothing was switched: nothing to go back from
             raise RuntimeError(f"the timer that goes back by itself cannot be armed: {err.strip()}")
 
     def probe(self) -> str:
@@ -249,7 +248,7 @@ def warn_of_configuration(module: AnsibleModule) -> None:
     """A switch reloads nothing, so it works whatever became of nginx's files; a restart of nginx would not."""
     code, _out, err = module.run_command([module.get_bin_path("nginx", True, ["/usr/sbin"]), "-t", "-q"])
     if code:
-        module.warn(f"nginx would not start with its configuration, mend it before a reboot does: {err.strip()}")
+        module.warn(f"nginx would not start with its configuration, fix it before a reboot does: {err.strip()}")
 
 
 def disarm(module: AnsibleModule) -> None:
@@ -262,7 +261,7 @@ def allowed(module: AnsibleModule) -> contextlib.AbstractContextManager[None]:
 
     :raises HeldError: on entry; another run may.
     """
-    return release_fence.allowed(module.params["app"], module.params["run"])
+    return fence.allowed(module.params["app"], module.params["run"])
 
 
 def drain(params: dict[str, Any]) -> dict[str, Any]:
@@ -276,15 +275,15 @@ def drain(params: dict[str, Any]) -> dict[str, Any]:
         time.sleep(0.1)
 
 
-def change(module: AnsibleModule, folder: Path) -> dict[str, Any]:
+def change(module: AnsibleModule, directory: Path) -> dict[str, Any]:
     """Switch, or find out what would be switched; what the module returns.
 
     :raises HeldError: another run may.
     """
     params = module.params
-    if params["state"] == "served" and not module.check_mode and state.observe(folder)["uncommitted"]:
+    if params["state"] == "served" and not module.check_mode and state.observe(directory)["uncommitted"]:
         disarm(module)  # before the look that decides: the timer must not go back in between
-    before = state.observe(folder)
+    before = state.observe(directory)
     # Maintenance that stands there because there was no colour yet ends with the first one.
     maintenance = bool(before["maintenance"] and before["colour"]) if params["maintenance"] is None else params["maintenance"]
     wanted = {"colour": params["colour"], "maintenance": maintenance or not params["colour"]}
@@ -296,18 +295,20 @@ def change(module: AnsibleModule, folder: Path) -> dict[str, Any]:
         try:
             if params["state"] == "tried":
                 warn_of_configuration(module)
-                result.update(Trial(module, folder).run(before, maintenance))
+                result.update(Trial(module, directory).run(before, maintenance))
             else:
                 if moves:
-                    result["switched_at"] = state.switch(folder, params["colour"], maintenance)
-                state.commit(folder)
+                    result["switched_at"] = state.switch(directory, params["colour"], maintenance)
+                state.commit(directory)
         except RuntimeError as error:
             module.fail_json(
                 msg=f"{params['colour']} ({params['release']}): {error}. The edge serves {before['colour'] or 'nothing'} again.",
                 **result,
             )
         except OSError as error:
-            module.fail_json(msg=f"{error.filename or folder}: {error.strerror}. Is the disk full, or the folder gone?", **result)
+            module.fail_json(
+                msg=f"{error.filename or directory}: {error.strerror}. Is the disk full, or the directory gone?", **result
+            )
     return {**result, **({"diff": {"before": shown, "after": wanted}} if module._diff else {})}
 
 
@@ -334,13 +335,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    params, folder = module.params, Path(module.params["path"])
+    params, directory = module.params, Path(module.params["path"])
     if params["run"] and not params["app"]:
         module.fail_json(msg="app is needed with run.")
     try:
         # A trial takes long, and asks for each of its changes.
         with allowed(module) if params["state"] == "served" and not module.check_mode else contextlib.nullcontext():
-            result = change(module, folder)
+            result = change(module, directory)
     except HeldError as error:
         module.fail_json(msg=str(error))
     if params["state"] == "served" and not module.check_mode:

@@ -96,11 +96,11 @@ def main() -> None:
         },
         required_by={"run": ["app"]},
     )
-    params, folder = module.params, Path(module.params["path"])
+    params, directory = module.params, Path(module.params["path"])
     try:
         with fence.allowed(params["app"], params["run"]):
             result = assets.publish(
-                folder, Path(params["archive"]), params["release"], params["image"], {params["release"], *params["keep"]}
+                directory, Path(params["archive"]), params["release"], params["image"], {params["release"], *params["keep"]}
             )
     except fence.HeldError as error:
         module.fail_json(msg=str(error))
@@ -108,8 +108,8 @@ def main() -> None:
         module.fail_json(msg=f"The assets of {params['release']} cannot be published: {error}")
     except OSError as error:
         module.fail_json(
-            msg=f"The assets of {params['release']} cannot be published: {error.filename or folder}: {error.strerror}. "
-            "Is the disk full, or the directory gone? What is served was not touched; release again when that is mended."
+            msg=f"The assets of {params['release']} cannot be published: {error.filename or directory}: {error.strerror}. "
+            "Is the disk full, or the directory gone? What is served was not touched; release again when that is fixed."
         )
     module.exit_json(changed=True, **result)
 

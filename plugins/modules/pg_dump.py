@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Make a backup that is proven."""
+"""Make a backup set that is proven."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ DOCUMENTATION = r"""
 module: pg_dump
 author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
-short_description: Back up a PostgreSQL database and its files into a proven set
+short_description: Make a proven backup set of a PostgreSQL database and its files
 description:
-  - Makes a set of a database dump, its roles and properties, the application's files and a manifest with the rows of every table in the
-    dump itself. It appears by one rename, after everything in it was decoded again and is on the disk.
+  - Makes a backup I(set) with C(pg_dump), which is more than a dump. It has the dump, roles and properties of the database, the application's
+    files, and a manifest with the rows of every table in the dump itself. The set appears by one rename, after everything in it was decoded
+    again and is on the disk.
   - Copies it to the remotes of the configuration and removes what retention does not keep; nothing is removed if anything failed.
 options:
   app:

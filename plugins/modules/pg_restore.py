@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Let a backup take the place of what is there."""
+"""Restore a backup set in the place of what is there."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ DOCUMENTATION = r"""
 module: pg_restore
 author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
-short_description: Let a backup take the place of the live database and files
+short_description: Restore a backup set in the place of the live database and files
 description:
-  - Restores into a new database, compares it with the manifest of the set, and only then exchanges both by name in one transaction, while
-    nobody is let in for less than a second or two. Files are exchanged with it.
+  - Restores a backup I(set) with C(pg_restore) into a new database, compares it with the manifest of the set, and only then exchanges
+    both by name in one transaction, while nobody is let in for less than a second or two. Files are exchanged with it.
   - If the application does not answer afterwards, everything is put back as it was. What was replaced is kept, and O(state=undone)
     returns to it.
   - A run that died is undone by the next one.
@@ -48,7 +48,7 @@ options:
   allow_empty:
     description:
       - Take a set that has no table, no row where the live database has some, or no file where there are some. Without this it is refused,
-        because it is nearly always a mistake (C(pg_dump --schema-only), a folder that was not mounted).
+        because it is nearly always a mistake (C(pg_dump --schema-only), a directory that was not mounted).
     type: bool
     default: false
   safety:
@@ -123,7 +123,7 @@ code:
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest as backup_manifest
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import manifest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.module import BackupModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import BackupError
@@ -188,7 +188,7 @@ def main() -> None:
             )
         after = before
         if "set" in result:
-            after = lines(backup_manifest.rows(engine.sets.find(result["set"]["id"]).manifest))
+            after = lines(manifest.rows(engine.sets.find(result["set"]["id"]).manifest))
         elif module._diff and not wanted["backup"].endswith((".sql", ".sql.gz")):
             after = live(engine, engine.restore.previous()["going"] if module.check_mode else "")
         module.done(engine, result, before, after)

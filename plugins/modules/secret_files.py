@@ -85,20 +85,22 @@ def main() -> None:
         required_by={"run": ["app"]},
         supports_check_mode=True,
     )
-    params, folder = module.params, Path(module.params["path"])
+    params, directory = module.params, Path(module.params["path"])
     try:
-        wanted = secrets.desired(params["files"], params["owners"], params["private"])
-        found = secrets.observe(folder, params["private"])
-        differs = secrets.differences(found, wanted)
+        desired = secrets.desired(params["files"], params["owners"], params["private"])
+        found = secrets.observe(directory, params["private"])
+        differs = secrets.differences(found, desired)
         if differs and not module.check_mode:
             with fence.allowed(params["app"], params["run"]):
-                secrets.apply(folder, found, wanted)
+                secrets.apply(directory, found, desired)
     except fence.HeldError as error:
         module.fail_json(msg=str(error))
     except ValueError as error:
         module.fail_json(msg=f"app_secrets: {error}")
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or folder}: {error.strerror}. Is the disk full, or the directory above it gone?")
+        module.fail_json(
+            msg=f"{error.filename or directory}: {error.strerror}. Is the disk full, or the directory above it gone?"
+        )
     module.exit_json(changed=bool(differs), differs=differs)
 
 

@@ -189,7 +189,7 @@ class Host:
             shutil.rmtree(new, ignore_errors=True)
             os.makedirs(new, mode=0o700)
             for path in (DEFAULTS, CONF, *RULES.values(), *BEFORE):
-                # /etc/default/ufw is the one that has another folder, and needs another name
+                # /etc/default/ufw is the one that has another directory, and needs another name
                 shutil.copy2(path, os.path.join(new, "default" if path == DEFAULTS else os.path.basename(path)))
             self.run("sync", "--file-system", new)
             os.rename(new, SNAPSHOT)
@@ -261,11 +261,11 @@ def main() -> None:
         module.exit_json(**{**result, "changed": True})
 
     ssh_rules = [{"name": "ssh", "port": port, "from": params["ssh_from"]} for port in params["ssh_ports"]]
-    ssh = firewall_ufw.wanted(rules.normalised(ssh_rules), params["tag"], params["ipv6"])
+    ssh = firewall_ufw.desired(rules.normalised(ssh_rules), params["tag"], params["ipv6"])
     try:
         now = host.observe()
         target = ssh + [
-            entry for entry in firewall_ufw.wanted(params["rules"], params["tag"], params["ipv6"]) if entry not in ssh
+            entry for entry in firewall_ufw.desired(params["rules"], params["tag"], params["ipv6"]) if entry not in ssh
         ]
         plan = firewall_ufw.plan(now, target, params["tag"], params["purge_foreign"], params["logging"], params["ipv6"])
         problems = firewall_ufw.dead_rules(now, target, params["tag"], params["purge_foreign"])

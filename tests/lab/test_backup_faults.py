@@ -119,7 +119,7 @@ def test_encryption_cannot_lie(shop: Shop, tmp_path: Path, text: str, said: str)
         ({"container": "nosuch"}, 2, "container: nosuch does not exist"),
         ({"user": "nosuch"}, 4, 'password authentication failed for user "nosuch"'),
         ({"password_file": "/nosuch"}, 2, "password_file: /nosuch cannot be read"),
-        ({"files": [{"name": "x", "path": "/nosuch"}]}, 2, "files.x: /nosuch is no folder"),
+        ({"files": [{"name": "x", "path": "/nosuch"}]}, 2, "files.x: /nosuch is no directory"),
         ({"retention": {"keep_daily": 0}}, 2, "retention: keeps nothing"),
         ({"root": "/etc"}, 2, "is no place for backups"),
         ({"reserve_mb": 10_000_000}, 4, "bytes are free"),

@@ -155,7 +155,7 @@ def test_bad_input_is_refused_before_anything_is_changed(before, root, ask):
     assert re.search(r"disk: \d\d MB are free, 1\d\d\d MB are needed", message)
     for words in ("5 problem(s) to solve first", "none of the old containers has port 80 or 443",
                   "app_postgres_major: the data of kasaneha_postgres is of PostgreSQL 15",
-                  "adopt_files.uploads: /srv/nothing is no folder", "kasaneha_nginx: holds port 80 and 443"):  # fmt: skip
+                  "adopt_files.uploads: /srv/nothing is no directory", "kasaneha_nginx: holds port 80 and 443"):  # fmt: skip
         assert words in message, words
 
 

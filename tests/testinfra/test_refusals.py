@@ -133,7 +133,7 @@ def test_the_record_wins_over_the_inventory_and_secrets_are_in_no_output(secrets
     done = play("site.yml", "--check", "--diff", "-vvv", **changed)
     assert done.returncode == 0 and re.search(r"changed=[1-9]", done.stdout)
     said = " ".join(done.stdout.split())
-    assert "v1.0.0 stays" in said and "v1.0.0 is started anew as green" in said
+    assert "v1.0.0 stays" in said and "v1.0.0 is started again as green" in said
     # What the caller typed on the command line is shown back by -vvv; everything else is ours to hide.
     text = done.stdout.replace(json.dumps(changed), "") + done.stderr
     for name, value in {**secrets, "changed": secret}.items():

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""A server that runs the first design's Compose files: recognise it, judge it, say what a takeover would do. Pure functions.
+"""A server that runs a legacy Compose setup: recognise it, judge it, say what a takeover would do. Pure functions.
 
 No value of an environment variable leaves this file but the names of the database and of its user.
 """
@@ -66,13 +66,15 @@ def _outside(mounts: Mapping[str, str], path: str) -> str:
     return ""
 
 
-def folders(old: Mapping[str, Any], wanted: Mapping[str, Any], state_dir: str, given: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Which folder on the host each volume of the new services is filled from; ``source`` is empty when nothing says it.
+def directories(
+    old: Mapping[str, Any], desired: Mapping[str, Any], state_dir: str, given: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Which directory on the host each volume of the new services is filled from; ``source`` is empty when nothing says it.
 
-    :param wanted: ``app_services``; a volume is ``name:/path/inside``. ``given`` overrides what is found: name -> folder.
+    :param desired: ``app_services``; a volume is ``name:/path/inside``. ``given`` overrides what is found: name -> directory.
     """
     found: list[dict[str, Any]] = []
-    for service, entry in wanted.items():
+    for service, entry in desired.items():
         for volume in entry.get("volumes") or []:
             name, inside = volume.split(":")[:2]
             mounts = old["services"].get(service, {}).get("mounts", {})
@@ -88,23 +90,26 @@ def folders(old: Mapping[str, Any], wanted: Mapping[str, Any], state_dir: str, g
     return found
 
 
-def certificate_folders(old: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Where the certificate of the old site may be, likeliest first: what nginx had mounted, then certbot's own folder."""
+def certificate_directories(old: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Where the certificate of the old site may be, likeliest first: what nginx had mounted, then certbot's own directory."""
     mounted = [source for inside, source in old["services"].get("nginx", {}).get("mounts", {}).items() if "conf" not in inside]
     places = []
     for source in sorted(mounted):
-        folder = posixpath.dirname(source) if source.endswith(".pem") else source
-        places += [folder, *[posixpath.join(folder, "live", name) for name in names]]
+        directory = posixpath.dirname(source) if source.endswith(".pem") else source
+        places += [directory, *[posixpath.join(directory, "live", name) for name in names]]
     places += [f"/etc/letsencrypt/live/{name}" for name in names]
     return list(dict.fromkeys(places))
 
 
-def cron_lines(text: str, prefix: str, folders_: Iterable[str], system: bool = False) -> tuple[str, list[str]]:
+def cron_lines(text: str, prefix: str, directories_: Iterable[str], system: bool = False) -> tuple[str, list[str]]:
     """A crontab without the lines of the old deployment, and those lines. Comments and what is somebody else's stay.
 
     :param system: a file of /etc/cron.d: there a packaged certbot has a line of its own, which stays.
     """
-    words = [re.escape(prefix), *[rf"{re.escape(folder.rstrip('/'))}(/|\s|$)" for folder in folders_ if folder.strip("/")]]
+    words = [
+        re.escape(prefix),
+        *[rf"{re.escape(directory.rstrip('/'))}(/|\s|$)" for directory in directories_ if directory.strip("/")],
+    ]
     if not system:
         words.append(r"\bcertbot(-auto)?\s+(-\S+\s+)*renew\b")
     pattern = re.compile("|".join(words))
@@ -138,11 +143,11 @@ def _mb(count: int) -> str:
     return f"{-(-count // 1_000_000)} MB"
 
 
-def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def problems(old: Mapping[str, Any], facts: Mapping[str, Any], desired: Mapping[str, Any]) -> list[str]:
     """What stops a takeover, one sentence each; all of it before anything is changed.
 
-    :param facts: {major, size, said: what psql answered instead, files: folders(), needs, packages}.
-    :param wanted: {major, hosts, docker_source, reserve}.
+    :param facts: {major, size, said: what psql answered instead, files: directories(), needs, packages}.
+    :param desired: {major, hosts, docker_source, reserve}.
     """
     found = []
     postgres = old["services"].get("postgres")
@@ -156,10 +161,10 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
             f"{facts['installed']}: a release of ours is here already, with data of its own, which a takeover would replace. "
             "Restore a dump of the old database instead (docs/adopt.md), and remove the old containers."
         ]
-    name, major, ours = postgres["name"], facts.get("major", 0), int(wanted["major"])
-    if len(wanted["hosts"]) > 1:
+    name, major, ours = postgres["name"], facts.get("major", 0), int(desired["major"])
+    if len(desired["hosts"]) > 1:
         found.append(
-            f"inventory: a takeover is for one server, and this inventory has {', '.join(sorted(wanted['hosts']))}. "
+            f"inventory: a takeover is for one server, and this inventory has {', '.join(sorted(desired['hosts']))}. "
             "Take over with one host in all groups; move parts of it afterwards."
         )
     if major > ours:
@@ -179,14 +184,16 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
             "adopt_services: none of the old containers has port 80 or 443. A web server that is in no container is not taken over: "
             "name its container, or remove it and let site.yml make the new one."
         )
-    for folder in facts.get("files", []):
-        if not folder["source"]:
+    for directory in facts.get("files", []):
+        if not directory["source"]:
             found.append(
-                f"adopt_files.{folder['name']}: no folder of the server is mounted at {folder['inside']}. Copy what is in the container "
-                f"(docker cp) and name the folder, as in adopt_files: {{{folder['name']}: /srv/{folder['name']}}}."
+                f"adopt_files.{directory['name']}: no directory of the server is mounted at {directory['inside']}. Copy what is in the container "
+                f"(docker cp) and name the directory, as in adopt_files: {{{directory['name']}: /srv/{directory['name']}}}."
             )
-        elif folder.get("missing"):
-            found.append(f"adopt_files.{folder['name']}: {folder['source']} is no folder. Name the one that holds the files.")
+        elif directory.get("missing"):
+            found.append(
+                f"adopt_files.{directory['name']}: {directory['source']} is no directory. Name the one that holds the files."
+            )
     for other in old["others"]:
         ports = sorted({80, 443} & set(other["ports"])) if other["running"] else []
         if ports:
@@ -194,11 +201,11 @@ def problems(old: Mapping[str, Any], facts: Mapping[str, Any], wanted: Mapping[s
                 f"{other['name']}: holds port {' and '.join(map(str, ports))} and is none of the containers that would be stopped. "
                 "Stop it, or add it to adopt_services."
             )
-    if "docker-ce" in facts.get("packages", []) and wanted["docker_source"] != "docker":
+    if "docker-ce" in facts.get("packages", []) and desired["docker_source"] != "docker":
         found.append(
             "docker_source: this server has Docker's own packages, and Debian's would replace them. Set docker_source: docker."
         )
-    return found + room_problems(facts.get("needs", []), wanted["reserve"])
+    return found + room_problems(facts.get("needs", []), desired["reserve"])
 
 
 def hint(old: Mapping[str, Any], phase: str, installed: bool) -> str:

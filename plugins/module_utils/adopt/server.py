@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Look at a server that may run the first design's Compose files. Nothing is changed."""
+"""Look at a server that may run a legacy Compose setup. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def installed(app: str) -> str:
 @contextlib.contextmanager
 def alone(app: str) -> Iterator[None]:
     """One takeover at a time; whoever comes second waits. The kernel takes the lock back from the dead."""
-    folder = Path("/var/lib", app)
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (folder / "adopt.lock").open("w") as file:
+    directory = Path("/var/lib", app)
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (directory / "adopt.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -68,14 +68,14 @@ def recognised(run: Run, params: Mapping[str, Any]) -> dict[str, Any]:
 def look(run: Run, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The old containers, and the facts that `decide.problems` and `decide.plan` judge."""
     old = recognised(run, params)
-    files: list[dict[str, Any]] = decide.folders(old, params["app_services"], f"/var/lib/{params['app']}", params["files"])
+    files: list[dict[str, Any]] = decide.directories(old, params["app_services"], f"/var/lib/{params['app']}", params["files"])
     facts: dict[str, Any] = {"files": files, "needs": [], "packages": [], "cron": cron(old, params)}
     if not old["services"] or not params["app_services"]:
         return old, facts
     facts.update(_database(run, old))
     for entry in files:
         entry["missing"] = bool(entry["source"]) and not Path(entry["source"]).is_dir()
-    facts["certificate"] = next((place for place in decide.certificate_folders(old, params["names"]) if _pair(place)), "")
+    facts["certificate"] = next((place for place in decide.certificate_directories(old, params["names"]) if _pair(place)), "")
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}"]
     facts["packages"] = ["docker-ce"] if "installed" in run([*query, "docker-ce"])[1].split() else []
     phase = journal(params["app"]).get("phase", "")
@@ -84,8 +84,8 @@ def look(run: Run, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
     return old, facts
 
 
-def _pair(folder: str) -> bool:
-    return all(Path(folder, f"{name}.pem").is_file() for name in ("fullchain", "privkey"))
+def _pair(directory: str) -> bool:
+    return all(Path(directory, f"{name}.pem").is_file() for name in ("fullchain", "privkey"))
 
 
 def _database(run: Run, old: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Take over a server from the first design's containers: save, rehearse, switch, retire, and the way back. Runs on the server.
+"""Take over a server from a legacy Compose setup: save, rehearse, switch, retire, and the way back. Runs on the server.
 
 The old containers serve until `switch` stops them, and again if it fails or dies: a watcher of systemd's starts them as soon as this
 process is gone, and Docker does after a reboot. Once the new site is being opened to users (the step `serving`) it is the one to stay.
@@ -118,7 +118,7 @@ class Takeover:
         return True
 
     def copy(self) -> None:
-        """Let what is in the old database and folders be in ours. Runs while the old site serves, and again when it does not."""
+        """Let what is in the old database and directories be in ours. Runs while the old site serves, and again when it does not."""
         self.note(step="dump")
         old = self.old_engine(recipients=[], remotes=[])
         forget(old.sets)  # a killed run left one
@@ -146,7 +146,7 @@ class Takeover:
             self.must(*compose, "run", "--rm", "--no-deps", "-T", f"{wanted['service']}-{colour}", *wanted["command"])
 
     def files(self, entry: Mapping[str, str]) -> None:
-        """What changed in a folder since the last time."""
+        """What changed in a directory since the last time."""
         target = Path(entry["target"])
         before = target.stat()
         self.must("rsync", "--archive", "--numeric-ids", "--delete", "--exclude=/.restore-*", f"--chown={entry['owner']}",
@@ -220,7 +220,7 @@ class Takeover:
             self.undo(str(error))
             raise AdoptError(
                 f"{str(error).rstrip('.')}. The old site serves again, after {time.monotonic() - began:.0f} s without one; "
-                "its data was not touched. Mend that, and run adopt.yml again."
+                "its data was not touched. Fix that, and run adopt.yml again."
             ) from error
         except BaseException as error:
             self.undo(str(error))
@@ -328,7 +328,7 @@ class Takeover:
         self._run(["systemctl", "enable", "--now", "--quiet", "nginx.service"])
         self._run(["docker", "stop", *[entry["name"] for entry in self.old.values() if not entry["running"]]])
         raise AdoptError(
-            f"{why.rstrip('.')}. The new site serves as before, and nothing else was changed. Mend that, and try again."
+            f"{why.rstrip('.')}. The new site serves as before, and nothing else was changed. Fix that, and try again."
         )
 
 
@@ -341,7 +341,7 @@ def forget(sets: Sets) -> None:
 
 
 def _rewrite(path: Path, text: str) -> None:
-    """Other lines, the same owner and rights; cron notices by the time of the folder."""
+    """Other lines, the same owner and rights; cron notices by the time of the directory."""
     before = path.stat() if path.is_file() else None
     beside = path.with_name(f".{path.name}.new")
     beside.write_text(text, errors="surrogateescape")

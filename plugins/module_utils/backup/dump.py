@@ -20,7 +20,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.rows import
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import PARTIAL, Set, Sets, iso
 
 Tell = Callable[[str, int], None]  # a phase, and bytes so far
-HIDDEN = ".restore-"  # folders that a restore keeps inside a folder of files
+HIDDEN = ".restore-"  # directories that a restore keeps inside a directory of files
 
 
 def dump(sets: Sets, reason: str, keep: bool, tell: Tell, warnings: list[str], judge: Judge | None = None) -> Set:
@@ -77,7 +77,7 @@ def collect(
     known: list[Set] | None = None,
     database: str = "",
 ) -> dict[str, Any]:
-    """Write every artefact of a set into a folder; its manifest.
+    """Write every artefact of a set into a directory; its manifest.
 
     :param database: another name than the configuration's, in a throw-away server.
     """
@@ -187,10 +187,10 @@ def _text(config: Config, runtime: Path, text: str, path: Path) -> dict[str, Any
 
 
 def files_archive(config: Config, files: Mapping[str, Any], path: Path, warnings: list[str], tell: Tell) -> dict[str, Any] | None:
-    """An archive of a folder; None when it is not there and need not be."""
+    """An archive of a directory; None when it is not there and need not be."""
     if not Path(files["path"]).is_dir():
         if not files.get("optional"):
-            raise BackupError(f"files.{files['name']}: {files['path']} is no folder on this host.", BAD_INPUT)
+            raise BackupError(f"files.{files['name']}: {files['path']} is no directory on this host.", BAD_INPUT)
         warnings.append(f"{files['path']} is not there")
         return None
     archive = stream.start(["tar", "--create", "--file", "-", "--numeric-owner", "--sparse", f"--exclude=./{HIDDEN}*",

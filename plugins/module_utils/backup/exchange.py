@@ -175,9 +175,9 @@ class Exchange:
     @staticmethod
     def _remove_directories(journal: Mapping[str, Any]) -> None:
         for move in journal.get("moves") or []:
-            for folder in (move["coming"], move["going"]):
-                if folder and Path(folder).name.startswith(HIDDEN):
-                    shutil.rmtree(folder, ignore_errors=True)
+            for directory in (move["coming"], move["going"]):
+                if directory and Path(directory).name.startswith(HIDDEN):
+                    shutil.rmtree(directory, ignore_errors=True)
 
 
 def read_journal(config: Config) -> dict[str, Any]:

@@ -34,9 +34,9 @@ def as_backup_error() -> Iterator[None]:
         raise BackupError(f"{error.filename or 'a file'}: {error.strerror or error}.", RESTORE_FAILED) from error
 
 
-def entries(folder: Path) -> list[str]:
+def entries(directory: Path) -> list[str]:
     """The names in a directory, without those that restores keep there; none if it is not there."""
-    return [name for name in os.listdir(folder) if not name.startswith(HIDDEN)] if folder.is_dir() else []
+    return [name for name in os.listdir(directory) if not name.startswith(HIDDEN)] if directory.is_dir() else []
 
 
 def move_out(live: Path, going: Path) -> None:

@@ -129,23 +129,23 @@ def _run(programs: postgres.Programs, path: Path) -> None:
 
 
 def _files(sets: Sets, archive: Path, partial: Path, work: Path, tell: dumps.Tell) -> dict[str, Any]:
-    """The old archive holds a folder; a set holds what is in it."""
+    """The old archive holds a directory; a set holds what is in it."""
     if not sets.config.files:
-        raise BackupError("files: the configuration names no folder that an archive could belong to.", BAD_INPUT)
+        raise BackupError("files: the configuration names no directory that an archive could belong to.", BAD_INPUT)
     target = sets.config.files[0]
-    folder = work / "files"
-    folder.mkdir()
+    directory = work / "files"
+    directory.mkdir()
     reader = stream.start(_opener(archive))
     tar = stream.start(
-        ["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory", str(folder)], reader.stdout
+        ["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--directory", str(directory)], reader.stdout
     )
     reader.stdout.close()
     stream.check([reader, tar], code=BAD_INPUT)
-    inner = folder / Path(target["path"]).name
+    inner = directory / Path(target["path"]).name
     warnings: list[str] = []
     entry = dumps.files_archive(
         sets.config,
-        {**target, "path": str(inner if inner.is_dir() else folder)},
+        {**target, "path": str(inner if inner.is_dir() else directory)},
         partial / f"files-{target['name']}.tar",
         warnings,
         tell,

@@ -90,9 +90,9 @@ def conninfo(name: str) -> str:
 
 
 def file_moves(config: Config, found: Set, mark: str) -> list[Move]:
-    """Where the files of a set are to go, and where they are unpacked first: in a folder inside, on the same file system."""
-    folders = [files["path"] for files in config.files if manifests.artefact(found.manifest, f"files:{files['name']}")]
-    return [{"live": path, "coming": str(Path(path) / f"{HIDDEN}{mark}"), "going": ""} for path in folders]
+    """Where the files of a set are to go, and where they are unpacked first: in a directory inside, on the same file system."""
+    directories = [files["path"] for files in config.files if manifests.artefact(found.manifest, f"files:{files['name']}")]
+    return [{"live": path, "coming": str(Path(path) / f"{HIDDEN}{mark}"), "going": ""} for path in directories]
 
 
 @exchange_files.as_backup_error()
@@ -113,7 +113,7 @@ def unpack_files(config: Config, found: Set, identity: str, moves: list[Move]) -
         tar = stream.start(command, processes[-1].stdout)
         processes[-1].stdout.close()
         stream.check([*processes, tar], code=RESTORE_FAILED)
-        rights = coming.stat()  # the archive gave it those that the live folder had
+        rights = coming.stat()  # the archive gave it those that the live directory had
         if new:
             os.chown(live, rights.st_uid, rights.st_gid)
             live.chmod(rights.st_mode & 0o7777)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 SCHEMA = 1
-ARTEFACT = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a plain name: no folder, no way out of the set
+ARTEFACT = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a plain name: no directory, no way out of the set
 Name = tuple[str, str]  # a schema, and a name in it
 OWN_FILES = ("manifest.json", "RESTORE.txt", "SHA256SUMS", "state.json")
 
@@ -17,7 +17,7 @@ OWN_FILES = ("manifest.json", "RESTORE.txt", "SHA256SUMS", "state.json")
 def problems(manifest: Any, name: str = "", instance: str = "") -> list[str]:
     """Why this is no manifest that can be trusted; empty: it is one.
 
-    :param name: the folder that it lies in; ``instance`` whose folder that is in. Empty: any.
+    :param name: the directory that it lies in; ``instance`` whose directory that is in. Empty: any.
     """
     if not isinstance(manifest, Mapping) or manifest.get("schema") != SCHEMA:
         return [f"manifest.json is not of schema {SCHEMA}."]
@@ -278,7 +278,7 @@ def restore_text(manifest: Mapping[str, Any]) -> str:
     )
     return f"""Backup {manifest["id"]} of {manifest["instance"]}, database {database["name"]}, PostgreSQL {manifest["server"]["version"]}.
 Restore it without any tool of ours: docker (or PostgreSQL), zstd, tar{" and age with the identity KEY.txt" if encrypted else ""}.
-Lines that begin with $ are commands for a shell in this folder; PG names the container of an empty PostgreSQL server.
+Lines that begin with $ are commands for a shell in this directory; PG names the container of an empty PostgreSQL server.
 
 1. Is the set whole?
 $ sha256sum --check SHA256SUMS
@@ -295,7 +295,7 @@ $ SQL
 $ {open_it.format(name["database"])} | docker exec -i "$PG" pg_restore --exit-on-error -U {manifest["server"]["user"]} -d {shell(database["name"])}
 $ docker exec "$PG" vacuumdb --analyze-only -U {manifest["server"]["user"]} -d {shell(database["name"])}
 
-4. Files, each into a folder of its own here:
+4. Files, each into a directory of its own here:
 {files or "   none"}
 
 5. Compare with manifest.json: database.tables holds the rows of every table at the moment of the dump.

@@ -69,7 +69,7 @@ def text(instance: str, values: dict[str, float]) -> str:
 
 
 def read(path: Path) -> dict[str, float]:
-    """What the file says now; nothing when it cannot be read, because it is written anew."""
+    """What the file says now; nothing when it cannot be read, because it is written again."""
     try:
         lines = path.read_text().splitlines()
         return {line.split("{")[0]: float(line.split()[-1]) for line in lines if line and not line.startswith("#")}

@@ -80,7 +80,7 @@ class Config:
     """What is backed up, where to, and for how long; the keys of ``/etc/<app>/backup.json``."""
 
     instance: str  # whose sets these are
-    root: str  # the folder that holds the sets
+    root: str  # the directory that holds the sets
     container: str  # where PostgreSQL runs
     database: str
     user: str  # a superuser
@@ -124,16 +124,16 @@ def config_problems(raw: Any) -> list[str]:
     root = raw["root"]
     if not root.startswith("/") or posixpath.normpath(root) != root or root in NO_ROOTS:
         problems.append(
-            f"root: {root!r} is no place for backups. Name a folder of their own, such as /var/backups/{raw['instance']}."
+            f"root: {root!r} is no place for backups. Name a directory of their own, such as /var/backups/{raw['instance']}."
         )
     names = [entry.get("name") if isinstance(entry, Mapping) else None for entry in raw.get("files", [])]
-    for folder, entry in zip(names, raw.get("files", [])):
-        if not isinstance(folder, str) or not NAME.fullmatch(folder) or names.count(folder) > 1:
-            problems.append(f"files: {folder!r} is no plain name of its own.")
+    for directory, entry in zip(names, raw.get("files", [])):
+        if not isinstance(directory, str) or not NAME.fullmatch(directory) or names.count(directory) > 1:
+            problems.append(f"files: {directory!r} is no plain name of its own.")
         elif not str(entry.get("path", "")).startswith("/"):
-            problems.append(f"files.{folder}: {entry.get('path')!r} is no absolute path.")
+            problems.append(f"files.{directory}: {entry.get('path')!r} is no absolute path.")
         elif f"{posixpath.normpath(root)}/".startswith(f"{posixpath.normpath(entry['path'])}/"):
-            problems.append(f"files.{folder}: {entry['path']} holds the backups themselves. Name what is inside it.")
+            problems.append(f"files.{directory}: {entry['path']} holds the backups themselves. Name what is inside it.")
     for key in raw.get("recipients", []):
         if not re.fullmatch(r"age1[0-9a-z]{50,}", str(key)):
             problems.append("recipients: not every entry is a public key of age (age1…; `age-keygen -y` prints it).")
@@ -316,7 +316,7 @@ def missing_contents(tables: Mapping[str, int], live_rows: bool, unfilled: Itera
     """Why a set would leave nothing in the place of something; empty: it would not.
 
     :param tables: name -> rows, of the set; ``live_rows`` whether the live database has any.
-    :param unfilled: folders that have files, for which the set has none.
+    :param unfilled: directories that have files, for which the set has none.
     """
     why = (
         ["no table"]
@@ -325,7 +325,7 @@ def missing_contents(tables: Mapping[str, int], live_rows: bool, unfilled: Itera
         if live_rows and not any(tables.values())
         else []
     )
-    return [*why, *(f"no file for {folder}, where there are some" for folder in unfilled)]
+    return [*why, *(f"no file for {directory}, where there are some" for directory in unfilled)]
 
 
 # --- a run ----------------------------------------------------------------------------------------------

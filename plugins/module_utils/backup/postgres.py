@@ -2,7 +2,7 @@
 # Private to this collection: may change at any time.
 """PostgreSQL in a container, asked with the client programs of its own image.
 
-A client container shares the server's network and one folder with this host, so that dumps pass through a FIFO or a bind mount and
+A client container shares the server's network and one directory with this host, so that dumps pass through a FIFO or a bind mount and
 never through Docker's daemon. Its first process reads our end of a pipe: when this process dies, however it dies, the container
 ends, and with it every program and session in it.
 """
@@ -34,8 +34,8 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.plan import
 from ansible_collections.kasaneha.deploy.plugins.module_utils.io.docker import run as run_command
 
 LABEL = "kasaneha.deploy.backup"
-SHARED = "/run/backup"  # the runtime folder, as the client sees it
-WORK = "/work"  # the folder of a restore, as the client sees it
+SHARED = "/run/backup"  # the runtime directory, as the client sees it
+WORK = "/work"  # the directory of a restore, as the client sees it
 # Puts an open fence down if we die with it: the database must not stay closed because nobody is left to open it.
 GUARD = f"cat >/dev/null; [ ! -e {SHARED}/undo.sql ] || psql -Xqd postgres -f {SHARED}/undo.sql"
 LOCK_KEY = 0x6B6173616E656861  # of the advisory lock that two hosts would meet at
@@ -98,7 +98,7 @@ def put_away() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _runtime(config: Config, kind: str) -> Iterator[Path]:
-    """A folder in memory for one container, gone after the body."""
+    """A directory in memory for one container, gone after the body."""
     path = None
     try:
         with uninterrupted():
@@ -255,13 +255,13 @@ def words(process: Process) -> str:
 
 @contextlib.contextmanager
 def client(config: Config, found: Mapping[str, Any], work: Path | None = None) -> Iterator[Programs]:
-    """A client container beside a server, with a runtime folder of its own; both are gone afterwards.
+    """A client container beside a server, with a runtime directory of its own; both are gone afterwards.
 
-    :param found: what :func:`server` returned, or an image alone; ``work`` a folder to be seen as /work.
+    :param found: what :func:`server` returned, or an image alone; ``work`` a directory to be seen as /work.
     """
     name = f"{config.instance}-backup-{secrets.token_hex(4)}"
     with _runtime(config, "backup") as runtime:
-        # Mounts: unlike a volume, one whose folder is gone already is an error and does not make the folder again.
+        # Mounts: unlike a volume, one whose directory is gone already is an error and does not make the directory again.
         # S108 warns of a /tmp that others share: this one is the container's own.
         command = ["docker", "run", "--rm", "-i", "--init", "--name", name, "--label", f"{LABEL}={config.instance}",
                    "--network", f"container:{found['container_id']}" if found["container_id"] else "none", "--user", "0:0", "--cap-drop", "ALL", "--read-only",
@@ -294,8 +294,8 @@ def scratch(config: Config, image: str, user: str, work: Path) -> Iterator[Progr
             yield programs
 
 
-def _mount(folder: Path, target: str, *options: str) -> list[str]:
-    return ["--mount", ",".join([f'"type=bind","source={folder}","target={target}"', *options])]
+def _mount(directory: Path, target: str, *options: str) -> list[str]:
+    return ["--mount", ",".join([f'"type=bind","source={directory}","target={target}"', *options])]
 
 
 def _until_ready(programs: Programs, process: Process, seconds: float = 120) -> None:
@@ -350,17 +350,17 @@ def password_file(config: Config, path: Path) -> None:
 
 
 def sweep(config: Config) -> list[str]:
-    """Remove what a killed run left: containers, folders in memory. Only under the lock; what was removed."""
+    """Remove what a killed run left: containers, directories in memory. Only under the lock; what was removed."""
     names = docker("ps", "--all", "--filter", f"label={LABEL}={config.instance}", "--format", "{{.Names}}").split()
     if names:
         docker("rm", "--force", "--volumes", *names)
-    folders = [
+    directories = [
         *Path(config.runtime).glob(f"{config.instance}-backup-*"),
         *Path(config.runtime).glob(f"{config.instance}-drill-*"),
     ]
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
-    return [*names, *map(str, folders)]
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
+    return [*names, *map(str, directories)]
 
 
 def claim(session: Session, seconds: float = 3) -> None:

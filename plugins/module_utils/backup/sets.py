@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""The folder that holds the sets: who may use it, how a set appears in it whole, and how one is removed from it.
+"""The directory that holds the sets: who may use it, how a set appears in it whole, and how one is removed from it.
 
-A set is a folder that `manifest.json` lies in; it appears by one rename. Beside that, which never changes, `state.json` says what was
-found out later: checks, copies elsewhere, whether somebody wants it kept. Everything else in the folder is somebody else's.
+A set is a directory that `manifest.json` lies in; it appears by one rename. Beside that, which never changes, `state.json` says what was
+found out later: checks, copies elsewhere, whether somebody wants it kept. Everything else in the directory is somebody else's.
 """
 
 from __future__ import annotations
@@ -122,16 +122,16 @@ class Sets:
         self.config, self.root = config, Path(config.root)
 
     def ready(self, create: bool = True) -> None:
-        """Make sure that the folder is the one for these sets.
+        """Make sure that the directory is the one for these sets.
 
         :param create: make it, and mark an empty one as ours.
-        :raises BackupError: it is somebody else's, or no folder.
+        :raises BackupError: it is somebody else's, or no directory.
         """
         os.umask(0o077)
         if create and not self.root.exists() and not self.root.is_symlink():
             self.root.mkdir(mode=0o700, parents=True)
         if self.root.is_symlink() or not self.root.is_dir() or str(self.root.resolve()) in plan.NO_ROOTS:
-            raise BackupError(f"root: {self.root} is no folder of its own (a link, a file, or not there).", BAD_INPUT)
+            raise BackupError(f"root: {self.root} is no directory of its own (a link, a file, or not there).", BAD_INPUT)
         marker = self.root / MARKER
         try:
             found = statefile.read(marker)
@@ -139,7 +139,7 @@ class Sets:
             raise BackupError(f"root: {error}", BAD_INPUT) from error
         if found is None and any(entry.name != ".lock" for entry in self.root.iterdir()):
             raise BackupError(
-                f"root: {self.root} holds files and no {MARKER}: it is not known to be a place for backups. Name an empty folder.",
+                f"root: {self.root} holds files and no {MARKER}: it is not known to be a place for backups. Name an empty directory.",
                 BAD_INPUT,
             )
         if found is not None and found.get("instance") != self.config.instance:
@@ -229,7 +229,7 @@ class Sets:
         return Set(path, manifest if isinstance(manifest, dict) and not wrong else {}, state, " ".join(wrong))
 
     def partial(self) -> Path:
-        """A new folder for a set under way. No two sets begin in the same second: their names say which one is newer."""
+        """A new directory for a set under way. No two sets begin in the same second: their names say which one is newer."""
         newest = max((plan.id_time(entry.name) or 0 for entry in self.root.iterdir()), default=0)
         while newest <= time.time() < newest + 1:
             time.sleep(0.05)
@@ -261,9 +261,9 @@ class Sets:
 
     def appear(self, partial: Path, name: str) -> None:
         """The rename itself."""
-        statefile.sync_folder(partial)
+        statefile.sync_directory(partial)
         os.rename(partial, self.root / name)
-        statefile.sync_folder(self.root)
+        statefile.sync_directory(self.root)
         self.point_latest()
 
     def adopt(self, partial: Path, name: str, remote: str) -> Set:
@@ -308,8 +308,8 @@ class Sets:
         self.point_latest()
         return noted
 
-    def _write_state(self, folder: Path, state: Mapping[str, Any]) -> None:
-        statefile.write(folder / "state.json", dict(state), 0o600)
+    def _write_state(self, directory: Path, state: Mapping[str, Any]) -> None:
+        statefile.write(directory / "state.json", dict(state), 0o600)
 
     def check_bytes(self, found: Set) -> None:
         """Compare every byte with what the set says of itself.
@@ -341,7 +341,7 @@ class Sets:
         """Remove a set: first it stops being one, then its own files go; what is not its own stays."""
         gone = self.root / f"{GONE}{found.id}"
         os.rename(found.path, gone)
-        statefile.sync_folder(self.root)
+        statefile.sync_directory(self.root)
         self._empty(gone)
 
     def _empty(self, gone: Path) -> None:

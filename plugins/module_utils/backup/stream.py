@@ -89,9 +89,9 @@ def end(processes: Sequence[Process]) -> None:
                     pipe.close()
 
 
-def fifo(folder: Path, name: str) -> Path:
+def fifo(directory: Path, name: str) -> Path:
     """A FIFO that only root may open."""
-    path = folder / name
+    path = directory / name
     path.unlink(missing_ok=True)
     os.mkfifo(path, 0o600)
     return path

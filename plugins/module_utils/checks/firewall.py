@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Checks of a live server: what was seen, judged. Pure functions: values in, checks out.
+"""Checks of a host's firewall: what was seen there and from outside, judged. Pure functions: values in, checks out.
 
 A check is ``{check, problem, skipped}``: what is checked in a few words, what is wrong (empty: nothing), and why it could not be asked
 (empty: it was).
@@ -25,9 +25,9 @@ def check(what: str, problems: Iterable[str] | str = "", skipped: str = "") -> d
 def firewall_checks(seen: Mapping[str, Any]) -> list[dict[str, str]]:
     """Judge a host's firewall.
 
-    :param seen: ``problems`` (of the inventory), ``actions`` and ``unconfirmed`` (of ufw_state in check mode), ``guard`` (what the guard's
-        own check says), ``lines`` (``unit <name> <is-enabled>``, ``requires <units>`` of docker.service, ``listening <address:port>``),
-        ``networks`` and ``containers`` as Docker tells them, ``interfaces`` behind the guard, ``scans`` of port_scan, ``rules``
+    :param seen: ``problems`` (of the inventory), ``actions`` and ``unconfirmed`` (of ufw_state in check mode), ``guard`` (what the
+        container firewall's own check says), ``lines`` (``unit <name> <is-enabled>``, ``requires <units>`` of docker.service, ``listening <address:port>``),
+        ``networks`` and ``containers`` as Docker tells them, ``interfaces`` behind the container firewall, ``scans`` of port_scan, ``rules``
         (normalised), ``ssh_ports``, ``ssh_from``, and ``client``, the address from which SSH comes.
     """
     ssh = [{"name": "ssh", "port": port, "from": seen["ssh_from"]} for port in seen["ssh_ports"]]
@@ -40,9 +40,12 @@ def firewall_checks(seen: Mapping[str, Any]) -> list[dict[str, str]]:
         check("rules of the inventory can be applied", seen["problems"]),
         check("UFW's rules, written and loaded, are those of the inventory", seen["actions"]),
         check("no change of the firewall waits for its proof", "one does; run site.yml again" if seen["unconfirmed"] else ""),
-        check("the guard of the containers is loaded as it is written", seen["guard"]),
-        check("firewall and guard come back at boot, before Docker", unit_problems(told["unit"], told["requires"])),
-        check("every network of containers is behind the guard", bridge_problems(bridges(seen["networks"]), seen["interfaces"])),
+        check("the container firewall is loaded as it is written", seen["guard"]),
+        check("UFW and the container firewall come back at boot, before Docker", unit_problems(told["unit"], told["requires"])),
+        check(
+            "every network of containers is behind the container firewall",
+            bridge_problems(bridges(seen["networks"]), seen["interfaces"]),
+        ),
         check("containers publish nothing that no rule names", published_problems(published(seen["containers"]), rules)),
     ]
     for scan in seen["scans"]:
@@ -77,11 +80,11 @@ def published(containers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def unit_problems(units: Iterable[str], requires: Sequence[str]) -> list[str]:
-    """Services that must come at boot (``<name> <is-enabled>``); Docker must need the guard, if there is a Docker."""
+    """Services that must come at boot (``<name> <is-enabled>``); Docker must need the container firewall, if there is a Docker."""
     pairs = [line.partition(" ")[::2] for line in units]
     problems = [f"{unit} is {state or 'not there'}" for unit, state in pairs if state != "enabled"]
     if requires and "firewall-guard.service" not in requires[0].split():
-        problems.append("docker.service starts without the guard")
+        problems.append("docker.service starts without the container firewall")
     return problems
 
 

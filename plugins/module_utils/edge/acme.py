@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
 
-FOLDER = ".well-known/acme-challenge"
+DIRECTORY = ".well-known/acme-challenge"
 
 
 def resolve(name: str) -> list[str]:
@@ -51,7 +51,7 @@ def judge(name: str, answers: dict[str, tuple[str, str]], token: str) -> list[st
 def look(names: list[str], webroot: str, port: int = 80, timeout: float = 5) -> list[str]:
     """Put a token where challenges are answered from, and fetch it by every name and address; what is wrong."""
     token = secrets.token_hex(16)
-    file = Path(webroot) / FOLDER / f"check-{token}"
+    file = Path(webroot) / DIRECTORY / f"check-{token}"
     problems: list[str] = []
     try:
         file.write_text(token)
@@ -65,7 +65,7 @@ def look(names: list[str], webroot: str, port: int = 80, timeout: float = 5) -> 
                 continue
             for address in addresses:
                 where = f"[{address}]" if ":" in address else address
-                url = f"http://{where}:{port}/{FOLDER}/{file.name}"
+                url = f"http://{where}:{port}/{DIRECTORY}/{file.name}"
                 _status, body, reason = http.fetch(url, timeout, {"Host": name})
                 answers[address] = (body.decode(errors="replace"), reason)
             problems += judge(name, answers, token)

@@ -54,23 +54,23 @@ def leftovers(lists: Mapping[str, Iterable[str]], keep: Collection[str]) -> list
 
 
 def safe_name(name: str) -> str:
-    """A name below the folder; empty for the folder itself.
+    """A name below the directory; empty for the directory itself.
 
-    :raises ValueError: it leads out of the folder.
+    :raises ValueError: it leads out of the directory.
     """
     path = posixpath.normpath(name)
     if path.startswith("/") or path.split("/")[0] == "..":
-        raise ValueError(f"{name}: leads out of the folder of assets.")
+        raise ValueError(f"{name}: leads out of the directory of assets.")
     return "" if path == "." else path
 
 
 # --- what is published ----------------------------------------------------------------------------
-def published(folder: Path) -> dict[str, str]:
+def published(directory: Path) -> dict[str, str]:
     """Release -> ID of the image whose assets an edge serves for it; empty where an earlier version did not write it down."""
-    return {release: str(entry["image"]) for release, entry in _lists(folder).items()}
+    return {release: str(entry["image"]) for release, entry in _lists(directory).items()}
 
 
-def publish(folder: Path, archive: Path, release: str, image: str, keep: Collection[str]) -> dict[str, list[str]]:
+def publish(directory: Path, archive: Path, release: str, image: str, keep: Collection[str]) -> dict[str, list[str]]:
     """Publish the assets of a release, and remove files that no kept release brought.
 
     :param archive: a tar archive with the files, as ``docker cp`` makes it.
@@ -80,21 +80,21 @@ def publish(folder: Path, archive: Path, release: str, image: str, keep: Collect
     :raises ValueError: the archive cannot be published; nothing was changed.
     :raises OSError: the disk failed, or is full; the next run goes on.
     """
-    lists, staging = _lists(folder), folder / "staging"
+    lists, staging = _lists(directory), directory / "staging"
     shutil.rmtree(staging, ignore_errors=True)  # of a run that was cut off
-    for path in (folder / "releases").glob(".*"):
+    for path in (directory / "releases").glob(".*"):
         path.unlink()
     staging.mkdir(mode=0o700)
     try:
         with _opened(archive) as source:
             members = dict(_members(source))
             new = {name: _digest(_content(source, member)) for name, member in members.items()}
-            there = {name: _digest(path.open("rb")) for name in new if (path := folder / "assets" / name).is_file()}
+            there = {name: _digest(path.open("rb")) for name in new if (path := directory / "assets" / name).is_file()}
             other = conflicts(new, {name: entry["files"] for name, entry in lists.items()}, there)
             if other:
                 raise ValueError(
                     f"{'; '.join(other)}: a release that is served has other bytes under this name, which hashed assets must not "
-                    f"have (assets of the service). If the file in {folder}/assets is damaged, remove it."
+                    f"have (assets of the service). If the file in {directory}/assets is damaged, remove it."
                 )
             written = {name: member for name, member in members.items() if there.get(name) != new[name]}
             staged = {name: staging / str(number) for number, name in enumerate(sorted(written))}
@@ -102,24 +102,24 @@ def publish(folder: Path, archive: Path, release: str, image: str, keep: Collect
                 _write(path, _content(source, written[name]))
         for path in staged.values():  # when all are written: the first one brings most of the others to the disk
             _sync(path)
-        _place(folder / "assets", new, staged)
+        _place(directory / "assets", new, staged)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     # A release that was pushed again keeps what it brought before: pages of it are still open.
     lists[release] = {"image": image, "files": {**lists.get(release, {}).get("files", {}), **new}}
-    statefile.write(folder / "releases" / release, lists[release])
+    statefile.write(directory / "releases" / release, lists[release])
     removed = leftovers({name: entry["files"] for name, entry in lists.items()}, keep)
     for name in removed:
-        (folder / "assets" / name).unlink(missing_ok=True)
+        (directory / "assets" / name).unlink(missing_ok=True)
     for old in set(lists) - set(keep):
-        (folder / "releases" / old).unlink()
+        (directory / "releases" / old).unlink()
     return {"written": sorted(written), "removed": removed}
 
 
-def _lists(folder: Path) -> dict[str, dict[str, Any]]:
+def _lists(directory: Path) -> dict[str, dict[str, Any]]:
     """Release -> ``image`` and ``files`` (name -> SHA-256)."""
     found: dict[str, dict[str, Any]] = {}
-    lists = folder / "releases"
+    lists = directory / "releases"
     for path in sorted(lists.iterdir()) if lists.is_dir() else []:
         if path.name.startswith("."):
             continue  # is being written
@@ -189,20 +189,20 @@ def _write(path: Path, content: IO[bytes]) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file or a folder to the disk."""
-    statefile.sync_folder(path)
+    """Bring a file or a directory to the disk."""
+    statefile.sync_directory(path)
 
 
 def _place(assets: Path, names: Iterable[str], staged: Mapping[str, Path]) -> None:
     """Give staged files their names; nginx can reach and read all of them afterwards, those that were there before, too."""
-    folders = sorted({parent for name in names for parent in Path(name).parents if parent != Path(".")})
-    for folder in folders:
-        (assets / folder).mkdir(exist_ok=True)
-        (assets / folder).chmod(0o755)
+    directories = sorted({parent for name in names for parent in Path(name).parents if parent != Path(".")})
+    for directory in directories:
+        (assets / directory).mkdir(exist_ok=True)
+        (assets / directory).chmod(0o755)
     for name in names:
         if name in staged:
             os.replace(staged[name], assets / name)
         else:
             (assets / name).chmod(0o644)
-    for folder in [Path("."), *folders]:
-        _sync(assets / folder)
+    for directory in [Path("."), *directories]:
+        _sync(assets / directory)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""What an edge serves: ``live -> states/<n>``, a folder that holds one file named after the colour, ``blue``, and a second one:
-``open-blue``, which all may see, or ``maintenance`` while the operator keeps users out. nginx looks for ``open-blue``, and for
-``blue`` when somebody asks who looks after the site: one look tells it both things. With neither it answers 503.
+"""Which colour an edge serves, and whether users are let in.
+
+``live -> states/<n>`` is a directory that holds one file named after the colour, ``blue``, and a second one: ``open-blue``, which all
+may see, or ``maintenance`` while the operator keeps users out. nginx looks for ``open-blue``, and for ``blue`` when somebody asks who
+looks after the site: one look tells it both things. With neither it answers 503.
 
 A switch writes a new state beside the old one and moves the link by one rename; nginx looks per request. Until a
 release is committed, ``uncommitted`` links to the state before it: whoever puts things back (this code, a timer, the
@@ -26,22 +28,22 @@ OPEN = "open-"  # before the name of a colour that all may see
 KEPT = 3  # states before the one that is served
 
 
-def observe(folder: Path) -> dict[str, Any]:
+def observe(directory: Path) -> dict[str, Any]:
     """Look at an edge.
 
     :returns: ``colour`` that is served (empty: none), ``maintenance``, ``state`` (target of ``live``; empty: nothing was
         ever set up), ``uncommitted`` and ``previous`` (target and colour of the state to go back to; empty: all is committed).
     """
     return {
-        "colour": _colour(folder / "live"),
-        "maintenance": MAINTENANCE in _names(folder / "live"),
-        "state": _target(folder / "live"),
-        "uncommitted": _target(folder / "uncommitted"),
-        "previous": _colour(folder / "uncommitted"),
+        "colour": _colour(directory / "live"),
+        "maintenance": MAINTENANCE in _names(directory / "live"),
+        "state": _target(directory / "live"),
+        "uncommitted": _target(directory / "uncommitted"),
+        "previous": _colour(directory / "uncommitted"),
     }
 
 
-def switch(folder: Path, colour: str, maintenance: bool = False) -> float:
+def switch(directory: Path, colour: str, maintenance: bool = False) -> float:
     """Serve a colour (empty: none) from now on: one rename.
 
     Older states go, but not those that are linked, and not the last ones: nginx may be on its way through them.
@@ -49,38 +51,38 @@ def switch(folder: Path, colour: str, maintenance: bool = False) -> float:
     :returns: when the rename happened, in seconds since the epoch.
     """
     names = [name for name in (colour, MAINTENANCE if maintenance or not colour else OPEN + colour) if name]
-    state = _new_state(folder / "states", names)
-    statefile.point(folder / "live", f"states/{state.name}")
+    state = _new_state(directory / "states", names)
+    statefile.point(directory / "live", f"states/{state.name}")
     switched = time.time()
     # In this order: should somebody go back in between, the state is linked by one of them when it is looked at.
-    linked = {_target(folder / "uncommitted"), _target(folder / "live")}
-    for other in (folder / "states").iterdir():
+    linked = {_target(directory / "uncommitted"), _target(directory / "live")}
+    for other in (directory / "states").iterdir():
         old = not re.fullmatch("[0-9]+", other.name) or int(other.name) < int(state.name) - KEPT
         if old and f"states/{other.name}" not in linked:
             shutil.rmtree(other, ignore_errors=True)  # litter must not fail a switch; the next one tries again
     return switched
 
 
-def arm(folder: Path) -> None:
+def arm(directory: Path) -> None:
     """Remember what is served now as the state to go back to. A state that is remembered already stays."""
-    if not _target(folder / "uncommitted"):
-        statefile.point(folder / "uncommitted", _target(folder / "live"))
+    if not _target(directory / "uncommitted"):
+        statefile.point(directory / "uncommitted", _target(directory / "live"))
 
 
-def revert(folder: Path) -> bool:
+def revert(directory: Path) -> bool:
     """Go back to the state before an uncommitted release; False when there is none."""
     try:
-        os.replace(folder / "uncommitted", folder / "live")
+        os.replace(directory / "uncommitted", directory / "live")
     except FileNotFoundError:
         return False
     return True
 
 
-def commit(folder: Path) -> bool:
+def commit(directory: Path) -> bool:
     """Forget the way back; False when there was none."""
-    if not _target(folder / "uncommitted"):
+    if not _target(directory / "uncommitted"):
         return False
-    statefile.remove(folder / "uncommitted")
+    statefile.remove(directory / "uncommitted")
     return True
 
 

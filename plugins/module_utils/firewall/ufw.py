@@ -73,7 +73,7 @@ def parse(text: str, v6: bool) -> list[Entry]:
     return entries
 
 
-def wanted(rules: Iterable[Mapping[str, Any]], tag: str, ipv6: bool) -> list[Entry]:
+def desired(rules: Iterable[Mapping[str, Any]], tag: str, ipv6: bool) -> list[Entry]:
     """The entries that rules mean; rules as :func:`firewall_rules.normalised` makes them."""
     entries: dict[Entry, None] = {}
     for rule in rules:
@@ -167,8 +167,8 @@ def is_own(entry: Entry, tag: str) -> bool:
 def plan(now: Observed, target: Iterable[Entry], tag: str, purge: bool, logging: str, ipv6: bool) -> Plan:
     """Decide.
 
-    A foreign rule that says what is wanted is enough and stays foreign; with ``purge`` it becomes ours. Entries that are ours and no
-    longer wanted go; with ``purge`` every other one goes too. Rules are added before any is deleted.
+    A foreign rule that says what is desired is enough and stays foreign; with ``purge`` it becomes ours. Entries that are ours and no
+    longer desired go; with ``purge`` every other one goes too. Rules are added before any is deleted.
     """
     target = list(target)
     there = {entry: entry for entry in now.entries}
@@ -192,7 +192,7 @@ def dead_rules(now: Observed, target: Iterable[Entry], tag: str, purge: bool) ->
     """Foreign rules that stand before ours and refuse all that ours would allow: UFW takes the first that fits. And those that ours
     would replace, for UFW keeps one rule for the same sources and port.
 
-    :returns: one sentence for each; the firewall must not be touched, for what is wanted would not come true.
+    :returns: one sentence for each; the firewall must not be touched, for what is desired would not come true.
     """
     problems = []
     foreign = [entry for entry in now.entries if not purge and not is_own(entry, tag)]

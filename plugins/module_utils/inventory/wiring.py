@@ -2,7 +2,7 @@
 # Private to this collection: may change at any time.
 """How the parts of an inventory fit together: who asks whom, and where; from descriptions to what each role is told. Pure functions.
 
-``said`` is what an inventory says of one host, as in inventory_description.py.
+``said`` is what an inventory says of one host, as in description.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall.rules import access_rules
-from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description as inventory_description
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.description import mapping, services_of, sites_of, truth
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.problems import bracketed
 from ansible_collections.kasaneha.deploy.plugins.module_utils.monitoring.configuration import scrape_jobs
@@ -29,7 +29,7 @@ FLUENTD_PORT = 24231
 # --- hosts ----------------------------------------------------------------------------------------------------------------
 def needed_groups(said: Mapping[str, Any]) -> list[str]:
     """Into which groups a host belongs whose inventory names none of them: those that the description needs."""
-    used = inventory_description.used_secrets(said)
+    used = description.used_secrets(said)
     db = truth(said.get("app_postgres_enabled", False)) or bool(used & {"postgres_url", "postgres_password"})
     cache = truth(said.get("app_redis_enabled", False)) or bool(used & {"redis_url", "redis_password"})
     here = {
@@ -223,26 +223,24 @@ def wired(hosts: Mapping[str, Mapping[str, Any]], part: str, host: str, groups: 
         "monitoring_address": lambda: monitoring_address(said, host, groups),
         "groups": lambda: {other: needed_groups(hosts[other]) for other in everybody},
         "old_form": lambda: list(
-            dict.fromkeys(problem for other in everybody for problem in inventory_description.old_form_problems(hosts[other]))
+            dict.fromkeys(problem for other in everybody for problem in description.old_form_problems(hosts[other]))
         ),
         "services": lambda: services_of(said),
-        "colours": lambda: inventory_description.colours_of(said),
-        "upstreams": lambda: upstreams(
-            services_of(said), everywhere(app_address, "app").values(), inventory_description.colours_of(said)
-        ),
-        "assets": lambda: inventory_description.assets_of(said),
-        "asset_paths": lambda: inventory_description.asset_paths(said),
-        "volumes": lambda: inventory_description.volumes_of(said),
+        "colours": lambda: description.colours_of(said),
+        "upstreams": lambda: upstreams(services_of(said), everywhere(app_address, "app").values(), description.colours_of(said)),
+        "assets": lambda: description.assets_of(said),
+        "asset_paths": lambda: description.asset_paths(said),
+        "volumes": lambda: description.volumes_of(said),
         "extra_hosts": lambda: extra_hosts(host, groups, addresses()),
         "sites": lambda: sites_of(said),
-        "url": lambda: inventory_description.site_url(sites_of(said), ""),
-        "probes": lambda: inventory_description.probes_of(said),
+        "url": lambda: description.site_url(sites_of(said), ""),
+        "probes": lambda: description.probes_of(said),
         "probe_urls": lambda: [
             f"https://{probe['name']}{probe['path']}"
-            for probe in inventory_description.probes_of(said)
+            for probe in description.probes_of(said)
             if probe.get("name") and probe.get("path")
         ],
-        "certificates": lambda: said.get("certbot_certificates", inventory_description.site_certificates(sites_of(said))),
+        "certificates": lambda: said.get("certbot_certificates", description.site_certificates(sites_of(said))),
         "pages": lambda: pages(
             said, groups, everywhere(log_page_address, "logging"), everywhere(monitoring_address, "monitoring")
         ),

@@ -36,7 +36,7 @@ def write(path: Path, value: dict[str, Any], mode: int = 0o644) -> None:
     """Replace a state file by one rename, after its bytes are on the disk."""
     with _beside(path, value, mode) as temporary:
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        sync_directory(path.parent)
 
 
 def create(path: Path, value: dict[str, Any]) -> None:
@@ -46,13 +46,13 @@ def create(path: Path, value: dict[str, Any]) -> None:
     """
     with _beside(path, value) as temporary:
         os.link(temporary, path)
-        sync_folder(path.parent)
+        sync_directory(path.parent)
 
 
 def remove(path: Path) -> None:
     """Remove a state file, if it is there."""
     path.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
 def append(path: Path, value: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ def point(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     os.replace(temporary, link)
-    sync_folder(link.parent)
+    sync_directory(link.parent)
 
 
 @contextlib.contextmanager
@@ -92,9 +92,9 @@ def _beside(path: Path, value: dict[str, Any], mode: int = 0o644) -> Iterator[Pa
         temporary.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring a rename in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_directory(directory: Path) -> None:
+    """Bring a rename in a directory to the disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

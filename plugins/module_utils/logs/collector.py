@@ -41,11 +41,11 @@ ELSEWHERE = ("journald", "fluentd", "none")  # drivers whose lines are in the jo
 Config = Mapping[str, Any]
 
 
-def secrets(folders: list[str]) -> list[str]:
+def secrets(directories: list[str]) -> list[str]:
     """The values of all secrets of this server; a file that cannot be read is somebody else's."""
     found = set()
-    for folder in folders:
-        for path in sorted(Path(folder).rglob("*")):
+    for directory in directories:
+        for path in sorted(Path(directory).rglob("*")):
             with contextlib.suppress(OSError, UnicodeDecodeError):
                 if path.is_file() and path.stat().st_size <= MOST_BYTES:
                     found |= values_of(path.read_bytes().decode())
@@ -87,7 +87,7 @@ class Collector:
 
     @staticmethod
     def start(work: Any, *arguments: Any) -> None:
-        """Do something beside everything else; a defect ends all of it, and systemd begins anew."""
+        """Do something beside everything else; a defect ends all of it, and systemd starts it again."""
 
         def guarded() -> None:
             try:

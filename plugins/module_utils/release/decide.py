@@ -153,7 +153,7 @@ def summary(plan: Mapping[str, Any]) -> list[str]:
     elif plan["action"] == "release":
         lines.append(f"Release {release} as {colour}, in place of {before}, which stays for a way back.")
     elif plan["action"] == "reconfigure":
-        lines.append(f"What serves differs from the inventory: {release} is started anew as {colour}, in place of {before}.")
+        lines.append(f"What serves differs from the inventory: {release} is started again as {colour}, in place of {before}.")
     if plan["action"] != "none":
         known = {name: image["image"] for name, image in plan["services"].items()}
         lines.append(

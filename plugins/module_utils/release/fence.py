@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""The fence of a host: which run of a release may change it.
+"""Which run of a release may change this host: the newest that said so, so that one that lost its lock changes nothing more.
 
 A run has a number, higher than that of every run before it, and writes itself into ``fence.json`` on each host before it changes anything.
 Whoever changes something compares first, under the host's own lock. So a run that lost its lock without noticing, such as that of a
@@ -27,9 +27,9 @@ GUARD = """\
 # Written by kasaneha.deploy; changes are overwritten. Docker's command for a release: RELEASE_RUN is the run that calls it, and one that
 # lost its lock changes nothing more. The lock is held as long as the command lives: who takes over waits for its end.
 set -eu
-exec 9>>{folder}/.fence.lock
+exec 9>>{directory}/.fence.lock
 flock --wait {wait} 9 || {{ echo "{busy}" >&2; exit {lost}; }}
-grep -qF "\\"id\\": \\"${{RELEASE_RUN:?}}\\"" {folder}/fence.json || {{ echo "{gone}" >&2; exit {lost}; }}
+grep -qF "\\"id\\": \\"${{RELEASE_RUN:?}}\\"" {directory}/fence.json || {{ echo "{gone}" >&2; exit {lost}; }}
 exec docker "$@"
 """
 
@@ -47,8 +47,8 @@ def number(run_id: str) -> int:
 class Fence:
     """The fence of one application on this host."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.file = folder, folder / "fence.json"
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.file = directory, directory / "fence.json"
 
     def id(self) -> str:
         """The run that may change this host; empty when none was here yet, or it cannot be read."""
@@ -63,14 +63,14 @@ class Fence:
         :raises HeldError: another run has something under way, and it does not end.
         """
         deadline = time.monotonic() + wait
-        with (self.folder / ".fence.lock").open("a") as file:
+        with (self.directory / ".fence.lock").open("a") as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
-                        raise HeldError(busy(self.folder)) from None
+                        raise HeldError(busy(self.directory)) from None
                     time.sleep(0.1)
             yield
 
@@ -90,7 +90,7 @@ class Fence:
 
         :raises HeldError: a later one may, or has something under way.
         """
-        self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         with self.locked():
             return self.write(run_id)
 
@@ -113,10 +113,10 @@ def allowed(app: str, run_id: str) -> contextlib.AbstractContextManager[None]:
     return Fence(Path("/var/lib") / app).only(run_id) if run_id else contextlib.nullcontext()
 
 
-def busy(folder: Path) -> str:
+def busy(directory: Path) -> str:
     """What to say when the lock of a host is not to be had."""
     return (
-        f"Another run of a release has something under way on this host, and it does not end (fuser -v {folder}/.fence.lock shows it). "
+        f"Another run of a release has something under way on this host, and it does not end (fuser -v {directory}/.fence.lock shows it). "
         "Nothing was changed here. Run it again when that is done."
     )
 
@@ -126,9 +126,9 @@ def gone() -> str:
     return "This run lost its lock: another one took over. It changed nothing more here. Look at playbooks/status.yml before you go on."
 
 
-def guard(folder: Path, path: Path) -> bool:
+def guard(directory: Path, path: Path) -> bool:
     """Install Docker's command for releases, whole or not at all; whether it was another one."""
-    text = GUARD.format(folder=folder, wait=WAIT, lost=LOST, busy=busy(folder), gone=gone())
+    text = GUARD.format(directory=directory, wait=WAIT, lost=LOST, busy=busy(directory), gone=gone())
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if path.read_text(encoding="utf-8") == text and path.stat().st_mode & 0o777 == 0o755:
             return False

@@ -73,7 +73,7 @@ def container_problem(
 
 
 class Gate:
-    """Counts good rounds in a row; a bad answer begins the count anew."""
+    """Counts good rounds in a row; a bad answer begins the count again."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted

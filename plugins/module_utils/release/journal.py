@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to this collection: may change at any time.
-"""Lock, journal, record and log of an application's releases, as files in one folder of the host that keeps them.
+"""Lock, journal, record and log of an application's releases, as files in one directory of the host that keeps them.
 
 ``release.json`` the record, ``run.json`` the run that is under way (lock and journal in one), ``freeze.json`` the wish that
-nothing be released, ``releases.log`` one line for each run that ended. On every host: ``fence.json``, see release_fence.py.
+nothing be released, ``releases.log`` one line for each run that ended. On every host: ``fence.json``, see fence.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.io import statefile
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence as release_fence
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import fence
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import record as release_record
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence import HeldError
 
@@ -27,11 +27,11 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence impo
 class Releases:
     """The state files of one application on this host."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.record_file, self.run_file = folder / "release.json", folder / "run.json"
-        self.freeze_file, self.log_file = folder / "freeze.json", folder / "releases.log"
-        self.fence = release_fence.Fence(folder)
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.record_file, self.run_file = directory / "release.json", directory / "run.json"
+        self.freeze_file, self.log_file = directory / "freeze.json", directory / "releases.log"
+        self.fence = fence.Fence(directory)
 
     def begin(
         self,
@@ -63,7 +63,7 @@ class Releases:
             if since is not None and recorded and recorded != since:
                 raise HeldError(f"Another release was completed at {recorded}, after this one was planned. Run it again.")
             now = time.time()
-            highest = max(map(release_fence.number, [self.fence.id(), str((found or {}).get("id", "")), *fences]))
+            highest = max(map(fence.number, [self.fence.id(), str((found or {}).get("id", "")), *fences]))
             started = {
                 **run,
                 "id": f"{highest + 1}-{uuid.uuid4().hex}",
@@ -184,13 +184,13 @@ class Releases:
     def _mine(self, run_id: str) -> dict[str, Any]:
         run = self.run()
         if not run or run.get("id") != run_id:
-            raise HeldError(release_fence.gone())
+            raise HeldError(fence.gone())
         return run
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Two who look at the lock at once look one after the other. The kernel forgets this one with its process."""
-        with (self.folder / ".run.lock").open("w") as file:
+        with (self.directory / ".run.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

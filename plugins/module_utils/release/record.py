@@ -56,7 +56,7 @@ def found_record(hosts: Mapping[str, Mapping[str, Any]], record_host: str) -> tu
     return (
         {},
         [],
-        [f"{lost} It cannot be rebuilt: {why} Start the release that is to serve, or remove its containers to install anew."],
+        [f"{lost} It cannot be rebuilt: {why} Start the release that is to serve, or remove its containers to install again."],
     )
 
 

@@ -34,25 +34,25 @@ def desired(files: Mapping[str, Mapping[str, Any]], owners: Mapping[str, str], p
     :param private: only the owner reads them (and root, who writes them); else everybody who reaches the directory does.
     :raises ValueError: a service or a secret has a name that is none.
     """
-    wanted = {".": Entry(0o700 if private else 0o755, (0, 0) if private else None)} if files else {}
+    entries = {".": Entry(0o700 if private else 0o755, (0, 0) if private else None)} if files else {}
     for service, named in files.items():
         for name in (service, *named):
             if not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for a file with a secret. Use letters, digits, underscores and dashes.")
         owner = (int(owners[service]), 0) if private else None
-        wanted[service] = Entry(0o500 if private else 0o755, owner)
+        entries[service] = Entry(0o500 if private else 0o755, owner)
         for name, value in named.items():
-            wanted[f"{service}/{name}"] = Entry(0o400 if private else 0o444, owner, str(value).encode())
-    return wanted
+            entries[f"{service}/{name}"] = Entry(0o400 if private else 0o444, owner, str(value).encode())
+    return entries
 
 
-def observe(folder: Path, private: bool) -> dict[str, Entry]:
+def observe(directory: Path, private: bool) -> dict[str, Entry]:
     """What is there now, in the same words; links are not followed."""
     found = {}
-    for path in [folder, *folder.rglob("*")] if folder.is_dir() else []:
+    for path in [directory, *directory.rglob("*")] if directory.is_dir() else []:
         state = path.lstat()
         plain = stat.S_ISREG(state.st_mode)
-        found[str(path.relative_to(folder))] = Entry(
+        found[str(path.relative_to(directory))] = Entry(
             stat.S_IMODE(state.st_mode) if plain or stat.S_ISDIR(state.st_mode) else -1,
             (state.st_uid, state.st_gid) if private else None,
             path.read_bytes() if plain else None,
@@ -60,39 +60,39 @@ def observe(folder: Path, private: bool) -> dict[str, Entry]:
     return found
 
 
-def differences(found: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> list[str]:
+def differences(found: Mapping[str, Entry], desired: Mapping[str, Entry]) -> list[str]:
     """Paths that are not as they are to be; the names alone, never a value."""
-    names = {*found, *wanted} if wanted else set(found) - {"."}
-    return sorted(name for name in names if found.get(name) != wanted.get(name))
+    names = {*found, *desired} if desired else set(found) - {"."}
+    return sorted(name for name in names if found.get(name) != desired.get(name))
 
 
-def apply(folder: Path, found: Mapping[str, Entry], wanted: Mapping[str, Entry]) -> None:
-    """Let the directory hold what is wanted and nothing else. A file is replaced by one rename, never seen half or open."""
-    folders = {name: entry for name, entry in wanted.items() if entry.content is None}
-    for name in folders:
+def apply(directory: Path, found: Mapping[str, Entry], desired: Mapping[str, Entry]) -> None:
+    """Let the directory hold what is desired, and nothing else. A file is replaced by one rename, never seen half or open."""
+    directories = {name: entry for name, entry in desired.items() if entry.content is None}
+    for name in directories:
         if name in found and found[name].content is None and found[name].mode >= 0:
-            (folder / name).chmod(0o700)
+            (directory / name).chmod(0o700)
     for name, entry in found.items():
-        same = name in wanted and (entry.content is None) == (wanted[name].content is None) and entry.mode >= 0
+        same = name in desired and (entry.content is None) == (desired[name].content is None) and entry.mode >= 0
         if name != "." and not same:
-            _remove(folder / name)
-    for name in folders:
-        (folder / name).mkdir(mode=0o700, exist_ok=True)
-    for name, entry in wanted.items():
+            _remove(directory / name)
+    for name in directories:
+        (directory / name).mkdir(mode=0o700, exist_ok=True)
+    for name, entry in desired.items():
         if entry.content is not None and found.get(name) != entry:
-            _write(folder / name, entry)
-    for name, entry in folders.items():
+            _write(directory / name, entry)
+    for name, entry in directories.items():
         if entry.owner:
-            os.chown(folder / name, *entry.owner)
-        (folder / name).chmod(entry.mode)
-        statefile.sync_folder(folder / name)
+            os.chown(directory / name, *entry.owner)
+        (directory / name).chmod(entry.mode)
+        statefile.sync_directory(directory / name)
 
 
-def shared(folder: Path, keep: str, services: Iterable[str]) -> list[Path]:
+def shared(directory: Path, keep: str, services: Iterable[str]) -> list[Path]:
     """Directories of services that both colours mounted in earlier versions, once the colour that serves has its own."""
-    if not keep or not (folder / keep).is_dir():
+    if not keep or not (directory / keep).is_dir():
         return []
-    return [folder / name for name in sorted(services) if (folder / name).is_dir()]
+    return [directory / name for name in sorted(services) if (directory / name).is_dir()]
 
 
 def _remove(path: Path) -> None:

@@ -66,9 +66,9 @@ def test_a_run_that_lost_its_lock_writes_nothing(module: ModuleType, tmp_path: P
     fence, wanted = Fence(tmp_path / "app"), options(module, tmp_path)
     fence.claim(MINE)
     fence.claim(LATER)
-    how, said = call(monkeypatch, module, **wanted, app=str(fence.folder), run=MINE)
+    how, said = call(monkeypatch, module, **wanted, app=str(fence.directory), run=MINE)
     assert how == "failed" and "lost its lock" in said["msg"] and written(tmp_path) == []
-    how, _said = call(monkeypatch, module, **wanted, app=str(fence.folder), run=LATER)  # the negative control
+    how, _said = call(monkeypatch, module, **wanted, app=str(fence.directory), run=LATER)  # the negative control
     assert how == "done" and written(tmp_path) != []
 
 

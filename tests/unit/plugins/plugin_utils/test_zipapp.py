@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.plugin_utils import zipapp
 
-COMMANDS = {"backup.cli": ("shop-backup", "list", "backup.json"), "logs.command": ("shop-logs", "--lines=1", "logs.json")}
+# Its name, arguments with which it reads its configuration first, and what it says that it has none.
+COMMANDS = {
+    "backup.cli": ("shop-backup", ["list"], "/etc/shop/backup.json is not there"),
+    "logs.command": ("shop-logs", ["--lines=1"], "/etc/shop/logs.json cannot be read"),
+    "edge.certificate_install": ("edge-certificate", ["shop", "/", "--config=/none"], "/none cannot be read"),
+}
 
 
 @pytest.mark.parametrize("entry", COMMANDS)
@@ -22,10 +27,10 @@ def test_the_same_source_is_the_same_file(entry: str) -> None:
 
 @pytest.mark.parametrize("entry", COMMANDS)
 def test_it_runs_alone_and_names_its_application(tmp_path: Path, entry: str) -> None:
-    name, argument, file = COMMANDS[entry]
+    name, given, said = COMMANDS[entry]
     command = tmp_path / name
     command.write_bytes(zipapp.pack(entry))
-    for arguments, code, words in ((["--help"], 0, "usage: "), ([argument], 2, f"/etc/shop/{file}")):
+    for arguments, code, words in ((["--help"], 0, "usage: "), (given, 2, said)):
         # -S: nothing that is installed beside Python itself.
         run = [sys.executable, "-S", str(command), *arguments]
         done = subprocess.run(run, capture_output=True, text=True, check=False, cwd="/", env={})

@@ -43,7 +43,7 @@ def server(**changes: dict[str, Any]) -> list[dict[str, Any]]:
 
 def facts(old: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A server on which nothing is wrong."""
-    return {"major": 15, "size": 5_000_000, "files": decide.folders(old, SERVICES, "/var/lib/kasaneha", {}), **changes}
+    return {"major": 15, "size": 5_000_000, "files": decide.directories(old, SERVICES, "/var/lib/kasaneha", {}), **changes}
 
 
 def test_the_design_is_recognised_and_no_secret_leaves() -> None:
@@ -84,14 +84,14 @@ def test_nothing_else_is(containers: list[dict[str, Any]], prefix: str, services
 )
 def test_where_the_files_are(mounts: dict[str, str], given: dict[str, str], source: str) -> None:
     old = decide.recognise(server(backend={"mounts": mounts}), "kasaneha_")
-    (folder,) = decide.folders(old, SERVICES, "/var/lib/kasaneha", given)
+    (folder,) = decide.directories(old, SERVICES, "/var/lib/kasaneha", given)
     assert folder == {"name": "uploads", "inside": "backend:/app/uploads", "source": source,
                       "target": "/var/lib/kasaneha/uploads", "owner": "10001:10001"}  # fmt: skip
 
 
 def test_where_the_certificate_may_be() -> None:
     old = decide.recognise(server(), "kasaneha_")
-    assert decide.certificate_folders(old, ["kasaneha.app"]) == [
+    assert decide.certificate_directories(old, ["kasaneha.app"]) == [
         "/opt/k/ssl",
         "/opt/k/ssl/live/kasaneha.app",
         "/etc/letsencrypt/live/kasaneha.app",
@@ -106,7 +106,7 @@ def test_where_the_certificate_may_be() -> None:
         (server(), {"major": 17}, {}, ["app_postgres_major: the data of kasaneha_postgres is of PostgreSQL 17"]),
         (server(), {"said": "no such role"}, {}, ["kasaneha_postgres: its database cannot be read: no such role"]),
         (server(postgres={"status": "restarting"}), {"major": 14}, {}, ["kasaneha_postgres: is restarting (its data is of PostgreSQL 14"]),
-        (server(backend={"mounts": {}}), {}, {}, ["adopt_files.uploads: no folder of the server is mounted at backend:/app/uploads"]),
+        (server(backend={"mounts": {}}), {}, {}, ["adopt_files.uploads: no directory of the server is mounted at backend:/app/uploads"]),
         ([*server(), container("proxy", ports=[443])], {}, {}, ["proxy: holds port 443"]),
         ([*server(), container("proxy", ports=[443], status="exited")], {}, {}, []),
         (server(nginx={"ports": []}), {}, {}, ["adopt_services: none of the old containers has port 80 or 443"]),

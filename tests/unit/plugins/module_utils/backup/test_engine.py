@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import engine as backup_engine
-from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import plan
+from ansible_collections.kasaneha.deploy.plugins.module_utils.backup import engine, plan
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.engine import Engine
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.file import digest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.backup.sets import PARTIAL, Set
@@ -159,14 +158,14 @@ def test_a_backup_that_ends_otherwise_than_well_is_no_success_for_prometheus(
 ) -> None:
     shop.docker(f"case $1 in inspect) echo '{RUNNING}';; esac")
     made = shop.made(1)
-    monkeypatch.setattr(backup_engine, "dump", lambda *_arguments: made)
+    monkeypatch.setattr(engine, "dump", lambda *_arguments: made)
     shop.engine.run()
     assert shop.values()["last_exit_code"] == plan.OK  # the negative control
 
     def dump(*_arguments: Any) -> Set:
         raise end
 
-    monkeypatch.setattr(backup_engine, "dump", dump)
+    monkeypatch.setattr(engine, "dump", dump)
     with pytest.raises(type(end)):
         shop.engine.run()
     assert shop.values()["last_exit_code"] == code and shop.values()["sets"] == 1
@@ -181,7 +180,7 @@ def test_sets_that_cannot_be_read_hide_no_failure(shop: Shop, monkeypatch: pytes
 
     monkeypatch.setattr(shop.engine.sets, "all", unreadable)
     shop.docker(f"case $1 in inspect) echo '{RUNNING}';; esac")
-    monkeypatch.setattr(backup_engine, "dump", unreadable)
+    monkeypatch.setattr(engine, "dump", unreadable)
     with pytest.raises(OSError, match="away"):
         shop.engine.run()
     assert shop.values()["last_exit_code"] == plan.UNEXPECTED and shop.values()["sets"] == 1

@@ -15,7 +15,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import acme
 
 @pytest.fixture
 def webroot(tmp_path: Path) -> Path:
-    (tmp_path / acme.FOLDER).mkdir(parents=True)
+    (tmp_path / acme.DIRECTORY).mkdir(parents=True)
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def test_a_name_that_leads_here(webroot: Path, port: int, monkeypatch: pytest.Mo
     addresses({"a.example": ["127.0.0.1"]}, monkeypatch)
     assert acme.look(["a.example"], os.fspath(webroot), port) == []
     assert Handler.hosts == ["a.example"]
-    assert list((webroot / acme.FOLDER).iterdir()) == []  # nothing is left behind
+    assert list((webroot / acme.DIRECTORY).iterdir()) == []  # nothing is left behind
 
 
 def test_names_that_do_not(
@@ -57,7 +57,7 @@ def test_names_that_do_not(
 ) -> None:
     addresses({"none.example": [], "closed.example": ["::1", "127.0.0.1"]}, monkeypatch)
     other = tmp_path_factory.mktemp("other")
-    (other / acme.FOLDER).mkdir(parents=True)
+    (other / acme.DIRECTORY).mkdir(parents=True)
     found = acme.look(["none.example", "closed.example"], os.fspath(other), port)  # the server's root is another
     assert len(found) == 3
     assert found[0].startswith("none.example: has no address.")

@@ -77,12 +77,12 @@ def test_rules_become_entries_of_both_families() -> None:
     rules = firewall_rules.normalised(
         [{"name": "web", "port": 443, "from": "any"}, {"name": "db", "port": 5432, "from": ["10.0.0.1", "fd00::1"]}]
     )
-    both = ufw.wanted(rules, "kasaneha", ipv6=True)
+    both = ufw.desired(rules, "kasaneha", ipv6=True)
     assert [(entry.v6, entry.dport, entry.src) for entry in both] == [
         (False, "443", "0.0.0.0/0"), (True, "443", "::/0"), (False, "5432", "10.0.0.1"), (True, "5432", "fd00::1"),
     ]  # fmt: skip
     assert {entry.comment for entry in both} == {"kasaneha: web", "kasaneha: db"}
-    assert [entry.v6 for entry in ufw.wanted(rules, "kasaneha", ipv6=False)] == [False, False]
+    assert [entry.v6 for entry in ufw.desired(rules, "kasaneha", ipv6=False)] == [False, False]
 
 
 FOREIGN = replace(SSH, dport="8080", comment="mine")

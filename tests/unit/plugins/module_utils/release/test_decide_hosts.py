@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import decide as release_decide
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import decide
 
 # --- what may still be done after a failure -------------------------------------------------------------
 
@@ -37,7 +37,7 @@ V3 = {"release": "v3", "colour": "green", "since": "2026-03-01T00:00:00Z", "serv
     ],
 )
 def test_the_way_back(answer: dict[str, Any] | None, record: dict[str, Any], way: str) -> None:
-    verdict = release_decide.way_back(answer, "7-a", record)
+    verdict = decide.way_back(answer, "7-a", record)
     assert verdict["way"] == way
     assert bool(verdict["why"]) is (way != "undo")
 
@@ -65,7 +65,7 @@ FLEET = ["app1", "app2", "edge1", "app1"]  # a host of both groups stands there 
     ],
 )
 def test_a_release_needs_all_of_its_hosts(play: list[str], arguments: dict[str, Any], missing: str) -> None:
-    found = release_decide.scope_problems(FLEET, play, "linear", **arguments)
+    found = decide.scope_problems(FLEET, play, "linear", **arguments)
     assert len(found) == bool(missing)
     if missing:
         assert (
@@ -90,13 +90,13 @@ def test_a_release_needs_all_of_its_hosts(play: list[str], arguments: dict[str, 
     ],
 )
 def test_hosts_of_a_release_wait_for_each_other(strategy: str, refused: bool) -> None:
-    found = release_decide.scope_problems(FLEET, FLEET, strategy, intent="deploy")
+    found = decide.scope_problems(FLEET, FLEET, strategy, intent="deploy")
     assert [text.startswith(f"strategy: is {strategy}, with which hosts do not wait") for text in found] == [True] * refused
-    assert release_decide.scope_problems(FLEET, ["db1"], strategy) == []  # no release, no matter
+    assert decide.scope_problems(FLEET, ["db1"], strategy) == []  # no release, no matter
 
 
 def test_a_plan_knows_the_fences_of_all_hosts() -> None:
     known = {"one": "3-a", "two": "", "three": "9-c", "four": "3-a"}
     hosts = {name: {"record": V2, "containers": [], "fence": fence} for name, fence in known.items()}
-    plan = release_decide.decide({**hosts, "older": {"record": V2}}, "one")
+    plan = decide.decide({**hosts, "older": {"record": V2}}, "one")
     assert plan["fences"] == ["3-a", "9-c"]

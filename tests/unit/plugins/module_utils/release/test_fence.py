@@ -39,7 +39,7 @@ def test_the_number_of_a_run(run: str, expected: int) -> None:
 
 
 def test_a_host_that_no_run_was_on_lets_nobody_change_it(fence: release_fence.Fence) -> None:
-    fence.folder.mkdir()
+    fence.directory.mkdir()
     assert fence.id() == ""
     for run in (FIRST, "x"):
         with pytest.raises(release_fence.HeldError, match=LOST), fence.only(run):
@@ -145,7 +145,7 @@ def docker(fence: release_fence.Fence, tmp_path: Path):
     )
     program.chmod(0o755)
     fence.claim(FIRST)
-    assert release_fence.guard(fence.folder, tmp_path / "guarded") is True
+    assert release_fence.guard(fence.directory, tmp_path / "guarded") is True
 
     def run(*words: str, run: str | None = FIRST) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": f"{program.parent}:{os.environ['PATH']}", **({"RELEASE_RUN": run} if run is not None else {})}
@@ -189,11 +189,11 @@ def test_who_takes_over_waits_until_docker_has_done_it(docker, fence: release_fe
 
 
 def test_the_guard_is_written_once_and_put_right(fence: release_fence.Fence, tmp_path: Path) -> None:
-    fence.folder.mkdir()
+    fence.directory.mkdir()
     path = tmp_path / "guarded"
-    assert (release_fence.guard(fence.folder, path), release_fence.guard(fence.folder, path)) == (True, False)
+    assert (release_fence.guard(fence.directory, path), release_fence.guard(fence.directory, path)) == (True, False)
     for damage in (lambda: path.chmod(0o644), lambda: path.write_text("exec docker"), path.unlink):
         damage()
-        assert release_fence.guard(fence.folder, path) is True
+        assert release_fence.guard(fence.directory, path) is True
     assert path.stat().st_mode & 0o777 == 0o755
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["app", "guarded"]

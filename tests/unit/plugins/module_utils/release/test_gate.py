@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import gate as release_gate
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import health as release_health
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import health
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_backup_asks_what_the_gate_asks(service: dict[str, Any], probes: list[
     service = {"publish": {"blue": 1, "green": 2}, **service}
     assert release_gate.probes(service, iter(["10.0.0.4"])) == probes
     for probe in probes:
-        assert release_health.probe_problems("x", probe) == []
-        url, check = release_health.probe_check(probe)
-        path = release_health.health_check(service.get("health"), release_health.SUCCESS)
+        assert health.probe_problems("x", probe) == []
+        url, check = health.probe_check(probe)
+        path = health.health_check(service.get("health"), health.SUCCESS)
         assert url.endswith(path["path"]) and check == {**path, "path": "/"}
 
 

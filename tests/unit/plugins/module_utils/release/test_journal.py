@@ -40,7 +40,7 @@ def begin(
 
 def files(releases: journal.Releases) -> list[str]:
     """What stands in the folder, the locks of the kernel and the fence left out."""
-    return sorted(entry.name for entry in releases.folder.iterdir() if entry.suffix != ".lock" and entry.name != "fence.json")
+    return sorted(entry.name for entry in releases.directory.iterdir() if entry.suffix != ".lock" and entry.name != "fence.json")
 
 
 # --- the lock -------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_of_many_who_begin_at_once_one_wins(releases: journal.Releases, kind: st
     make = fork.Process if kind == "processes" else threading.Thread
     for _round in range(5):
         start, results = fork.Event(), fork.Queue()
-        many = [make(target=_begin, args=(releases.folder, start, results)) for _unused in range(8)]
+        many = [make(target=_begin, args=(releases.directory, start, results)) for _unused in range(8)]
         for one in many:
             one.start()
         start.set()

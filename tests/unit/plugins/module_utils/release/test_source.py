@@ -68,5 +68,5 @@ def test_what_else_makes_it_another(source: Path, tmp_path: Path) -> None:
     assert release_source.release([str(source)], salt="x") != name
     assert release_source.release([str(source), str(source)]) != name
     assert release_source.release([str(source)], prefix="v") == "v" + name.removeprefix("src-")
-    with pytest.raises(ValueError, match="there is no folder"):
+    with pytest.raises(ValueError, match="there is no directory"):
         release_source.release([str(tmp_path / "nowhere")])

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import decide as release_decide
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import decide
 
 IMAGE = {"reference": "web:v2", "image": "web@sha256:2", "id": "sha256:2"}
 V2 = {"release": "v2", "colour": "blue", "since": "2026-02-01T00:00:00Z", "services": {"web": IMAGE}, "history": [], "bad": {}}
@@ -23,7 +23,7 @@ LINE = {
 def lines(**changes: Any) -> list[str]:
     """The screen of one host, changed by ``changes``."""
     host = {"record": V2, "record_problem": "", "run": {}, "freeze": {}, "containers": [WEB], "edge": EDGE, "now": 1000.0}
-    return release_decide.status({"one": {**host, "log": [], **changes}}, "one", ["one"])
+    return decide.status({"one": {**host, "log": [], **changes}}, "one", ["one"])
 
 
 def test_all_is_well() -> None:
@@ -102,10 +102,10 @@ def test_what_is_promised_of_a_run_is_what_it_would_do(changes: dict[str, Any], 
         "now": 1000.0,
         **changes,
     }
-    [said] = [line for line in release_decide.status({"one": host}, "one", ["one"]) if "NOT AS RECORDED" in line]
+    [said] = [line for line in decide.status({"one": host}, "one", ["one"]) if "NOT AS RECORDED" in line]
     assert f"({fixed}" in said
     for intent in ("site", "deploy"):
-        plan = release_decide.decide({"one": host}, "one", ["one"], "v2", intent)
+        plan = decide.decide({"one": host}, "one", ["one"], "v2", intent)
         assert (f"{intent}.yml" in said) is (not plan["problems"] and "one" in plan["repair"])
 
 
@@ -120,7 +120,7 @@ def test_a_record_that_is_rebuilt_can_be_shown() -> None:
 
 def test_each_host_has_its_lines() -> None:
     app, edge = {"record": V2, "containers": [WEB], "edge": {}}, {"record": V2, "containers": [], "edge": EDGE}
-    found = release_decide.status({"app1": app, "edge1": edge}, "app1", ["app1"])
+    found = decide.status({"app1": app, "edge1": edge}, "app1", ["app1"])
     assert [text for text in found if text.startswith(("app1", "edge1"))] == [
         "app1: app-web-blue v2 running, healthy",
         "edge1: the edge serves blue",
@@ -129,7 +129,7 @@ def test_each_host_has_its_lines() -> None:
 
 def test_a_host_that_is_absent_is_named() -> None:
     app = {"record": V2, "containers": [WEB], "edge": {}}
-    found = release_decide.status({"app1": app}, "app1", ["app1", "app2"], absent=["app2"])
+    found = decide.status({"app1": app}, "app1", ["app1", "app2"], absent=["app2"])
     assert [text for text in found if text.startswith("app2")] == [
         "app2: absent (absent_hosts): no release reaches it, and no request"
     ]
@@ -173,7 +173,7 @@ PLAN = {
             {"action": "reconfigure", "colour": "green", "services": {"web": IMAGE}, "notes": ["Mind."]},
             [
                 "Mind.",
-                "What serves differs from the inventory: v2 is started anew as green, in place of v2 (blue).",
+                "What serves differs from the inventory: v2 is started again as green, in place of v2 (blue).",
                 "Images: web web@sha256:2.",
                 "Its migrations run first if an image turns out to be another one than serves.",
             ],
@@ -181,12 +181,12 @@ PLAN = {
     ],
 )
 def test_summary(changes: dict[str, Any], expected: list[str]) -> None:
-    assert release_decide.summary({**PLAN, **changes}) == expected
+    assert decide.summary({**PLAN, **changes}) == expected
 
 
 def test_a_decision_can_be_summed_up() -> None:
-    plan = release_decide.decide({"one": {"record": V2, "containers": [WEB], "edge": EDGE}}, "one", ["one"], "v3", "deploy")
-    assert release_decide.summary(plan)[0].startswith("Release v3 as green, in place of v2 (blue)")
+    plan = decide.decide({"one": {"record": V2, "containers": [WEB], "edge": EDGE}}, "one", ["one"], "v3", "deploy")
+    assert decide.summary(plan)[0].startswith("Release v3 as green, in place of v2 (blue)")
 
 
 NO_ITEM = {"results": [{"failed": False, "msg": "fine"}]}
@@ -209,4 +209,4 @@ NO_ITEM = {"results": [{"failed": False, "msg": "fine"}]}
     ],
 )
 def test_failure_text(result: dict[str, Any], text: str) -> None:
-    assert release_decide.failure_text(result) == text
+    assert decide.failure_text(result) == text
