@@ -159,6 +159,10 @@ class Plan:
         self.put = standins.choose(
             self.said, services, self.sites, [self.release, self.next], invented, here, self.pulled, recipient
         )
+        for name in standins.LOGINS:
+            if name in self.reading.written[first]:
+                self.put.variables[name] = []
+                self.put.instead.append((name, "nothing: nobody logs in"))
         self.refuse(self.put.missing)
         self.judge_data()
         self.secrets = self.work / "secrets"
