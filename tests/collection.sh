@@ -14,7 +14,7 @@ die() { say "FAILED: $*" >&2; exit 1; }
 
 # Everything that runs, its documents, its changelog, and the tests that ansible-test knows. No dot file, no cache.
 belongs='^(README(\.ja)?\.md|LICENSE|CHANGELOG\.md|meta/.+|playbooks/.+|plugins/.+|roles/.+|tests/config\.yml'
-belongs+='|changelogs/(config|changelog)\.yaml|changelogs/fragments/.+|docs/.+|inventories/example[^/]*/.+'
+belongs+='|changelogs/(config|changelog)\.yaml|changelogs/fragments/.+|docs/.+|inventories/example/.+'
 belongs+='|tests/unit/(conftest\.py|plugins/.+)|tests/(integration|sanity)/.+)$'
 dotted='(^|/)(\.|__pycache__)'
 

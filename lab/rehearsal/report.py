@@ -56,7 +56,7 @@ def duration(seconds: float) -> str:
 
 def sums(result: Mapping[str, Any]) -> Counter[str]:
     """How many checks of verify.yml passed, failed and were skipped, in the last run of it."""
-    last = next((step["checks"] for step in reversed(result["steps"]) if step["checks"]), [])
+    last: list[tuple[str, str]] = next((step["checks"] for step in reversed(result["steps"]) if step["checks"]), [])
     return Counter(word for word, _ in last)
 
 

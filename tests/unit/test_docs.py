@@ -350,3 +350,18 @@ def test_the_architecture_answers_where_the_code_is() -> None:
     assert not [
         question for question, answer in rows if not any(documents.PATH.match(span) for span in documents.SPAN.findall(answer))
     ]
+
+
+def test_the_readme_in_japanese_follows_the_other() -> None:
+    """The same commands, in the same order, and the same pages."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ja.md")]
+    orders_of = [
+        [words for block in documents.parts("", text)[1] if block.info == "sh" for words in documents.commands(block.lines)]
+        for text in texts
+    ]
+    pages = [
+        {target for target in documents.LINK.findall(text) if "README" not in target and not target.startswith("#")}
+        for text in texts
+    ]
+    assert orders_of[0] == orders_of[1]
+    assert pages[0] == pages[1]

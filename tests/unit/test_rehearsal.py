@@ -8,8 +8,8 @@ import json
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,28 +20,19 @@ sys.path.insert(0, str(ROOT / "lab"))
 
 from rehearsal import inventory, report, standins  # noqa: E402
 from rehearsal.inventory import RehearsalError  # noqa: E402
+from rehearsal.plan import Plan  # noqa: E402
 from rehearsal.run import checks, failure, sentence  # noqa: E402
 
 PROD = ROOT / "inventories/prod"
 
 
-@pytest.fixture(scope="module")
-def program() -> ModuleType:
-    """lab/rehearse.py."""
-    spec = importlib.util.spec_from_file_location("rehearse", ROOT / "lab/rehearse.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def judged(program: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: Path, *options: str) -> Any:
-    """A rehearsal up to the moment at which servers would be made; no image can be pulled."""
-    monkeypatch.setattr(program.Rehearsal, "pulled", lambda self, image: False)
-    rehearsal = program.Rehearsal(program.options([str(source), *options]))
-    rehearsal.place = tmp_path / "place"
-    rehearsal.judge()
-    return rehearsal
+def judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: Path, **options: Any) -> Plan:
+    """The plan of a rehearsal, up to the moment at which servers would be made; no image can be pulled."""
+    monkeypatch.setattr(Plan, "pulled", lambda self, image: False)
+    given = {"release": "", "data": None, "identity": None, "extra": None, **options}
+    plan = Plan(Namespace(inventory=source, **given), tmp_path / "place")
+    plan.judge()
+    return plan
 
 
 def changed(tmp_path: Path, **files: Any) -> Path:
@@ -131,68 +122,67 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_in_one_sentence_before_a_server_is_made(case, program, monkeypatch, tmp_path):
+def test_refused_in_one_sentence_before_a_server_is_made(case, monkeypatch, tmp_path):
     files, expected = REFUSED[case]
     with pytest.raises(RehearsalError) as refused:
-        judged(program, monkeypatch, tmp_path, changed(tmp_path, **files))
+        judged(monkeypatch, tmp_path, changed(tmp_path, **files))
     assert re.search(expected, str(refused.value)), refused.value
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("environment", ["prod", "staging", "example-fleet"])
-def test_a_shipped_inventory_is_not_refused(environment, program, monkeypatch, tmp_path):
+def test_a_shipped_inventory_is_not_refused(environment, monkeypatch, tmp_path):
     """The negative control."""
-    found = judged(program, monkeypatch, tmp_path, ROOT / "inventories" / environment)
-    assert found.chosen_ones.known and set(found.addresses.values()) == {f"198.51.100.{100 + n}" for n in range(len(found.hosts))}
+    found = judged(monkeypatch, tmp_path, ROOT / "inventories" / environment)
+    assert found.put.known and set(found.addresses.values()) == {f"198.51.100.{100 + n}" for n in range(len(found.hosts))}
 
 
-def test_that_of_a_developer_is_refused(program, monkeypatch, tmp_path):
+def test_that_of_a_developer_is_refused(monkeypatch, tmp_path):
     with pytest.raises(RehearsalError, match="ansible_connection is local"):
-        judged(program, monkeypatch, tmp_path, ROOT / "inventories/dev")
+        judged(monkeypatch, tmp_path, ROOT / "inventories/dev")
 
 
-def test_an_inventory_that_is_not_there_or_is_a_program_is_refused(program, monkeypatch, tmp_path):
+def test_an_inventory_that_is_not_there_or_is_a_program_is_refused(monkeypatch, tmp_path):
     with pytest.raises(RehearsalError, match="There is no inventory"):
-        judged(program, monkeypatch, tmp_path, tmp_path / "nowhere")
+        judged(monkeypatch, tmp_path, tmp_path / "nowhere")
     source = changed(tmp_path)
     (source / "hosts.py").write_text("#!/bin/sh\necho {}\n")
     (source / "hosts.py").chmod(0o755)
     with pytest.raises(RehearsalError, match=r"hosts\.py is a program"):
-        judged(program, monkeypatch, tmp_path, source)
+        judged(monkeypatch, tmp_path, source)
 
 
-def test_what_is_only_at_the_real_place_may_be_given(program, monkeypatch, tmp_path):
+def test_what_is_only_at_the_real_place_may_be_given(monkeypatch, tmp_path):
     source = changed(tmp_path, group_vars__all__main_yml={"certbot_email": "{{ lookup('env', 'CERT_MAIL') }}"})
     (tmp_path / "extra.yml").write_text("certbot_email: a@b.example\n")
-    found = judged(program, monkeypatch, tmp_path, source, "--extra", str(tmp_path / "extra.yml"))
+    found = judged(monkeypatch, tmp_path, source, extra=tmp_path / "extra.yml")
     assert json.loads((found.work / "standins.json").read_text())["certbot_email"] == "a@b.example"
 
 
-def test_an_encrypted_vault_is_no_obstacle(program, monkeypatch, tmp_path):
+def test_an_encrypted_vault_is_no_obstacle(monkeypatch, tmp_path):
     source = changed(tmp_path)
     (source / "group_vars/all/vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n30313233\n")
-    found = judged(program, monkeypatch, tmp_path, source)
+    found = judged(monkeypatch, tmp_path, source)
     assert found.left == ["group_vars/all/vault.yml"]
-    assert set(found.chosen_ones.variables["app_secrets"]) == {"postgres_password", "jwt_secret", "gemini_api_key"}
+    assert set(found.put.variables["app_secrets"]) == {"postgres_password", "jwt_secret", "gemini_api_key"}
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--identity", "key.txt"], "IDENTITY opens the set that DATA names, and DATA is not set"),
-        (["--data", "{tmp}"], "is no directory of a backup set"),
-        (["--data", "{set}"], "the set is encrypted. Name the file with the private key"),
-        (["--data", "{other}"], "the set is one of shop, and the inventory's application is kasaneha"),
-        (["--extra", "{tmp}/nothing.yml"], "EXTRA: .* cannot be read"),
+        ({"identity": "key.txt"}, "IDENTITY opens the set that DATA names, and DATA is not set"),
+        ({"data": "."}, "is no directory of a backup set"),
+        ({"data": "set"}, "the set is encrypted. Name the file with the private key"),
+        ({"data": "other"}, "the set is one of shop, and the inventory's application is kasaneha"),
+        ({"extra": "nothing.yml"}, "EXTRA: .* cannot be read"),
     ],
 )
-def test_options_that_cannot_work(options, expected, program, monkeypatch, tmp_path):
+def test_options_that_cannot_work(options, expected, monkeypatch, tmp_path):
     for name, manifest in {"set": {"instance": "kasaneha", "recipients": ["age1x"]}, "other": {"instance": "shop"}}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
-    said = [word.format(tmp=tmp_path, set=tmp_path / "set", other=tmp_path / "other") for word in options]
     with pytest.raises(RehearsalError, match=expected):
-        judged(program, monkeypatch, tmp_path, PROD, *said)
+        judged(monkeypatch, tmp_path, PROD, **{name: tmp_path / value for name, value in options.items()})
 
 
 # --- what stands in -----------------------------------------------------------------------------------------------------
@@ -211,8 +201,8 @@ CANARIES = {
 }
 
 
-def test_nothing_that_is_written_to_keeps_its_address(program, monkeypatch, tmp_path):
-    found = judged(program, monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml=CANARIES))
+def test_nothing_that_is_written_to_keeps_its_address(monkeypatch, tmp_path):
+    found = judged(monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml=CANARIES))
     put = json.loads((found.work / "standins.json").read_text())
     assert (
         "canary.example" not in json.dumps(put)
@@ -229,14 +219,14 @@ def test_nothing_that_is_written_to_keeps_its_address(program, monkeypatch, tmp_
     assert put["backup_remotes"] == ["s3:canary-bucket/path", "/mnt/nas"]  # under its own name, and a folder of the server
     assert put["backup_rclone_config"] == "[s3]\ntype = alias\nremote = /srv/rehearsal-remotes/s3\n"
     assert {"backup_remotes: s3:canary-bucket/path", "monitoring_heartbeat_url", "webhook of monitoring_receivers, hook"} <= {
-        what for what, _ in found.chosen_ones.instead
+        what for what, _ in found.put.instead
     }
 
 
-def test_backups_that_are_encrypted_are_encrypted_with_a_key_of_the_rehearsal(program, monkeypatch, tmp_path):
+def test_backups_that_are_encrypted_are_encrypted_with_a_key_of_the_rehearsal(monkeypatch, tmp_path):
     key = "age1" + "q" * 58
-    found = judged(program, monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml={"backup_recipients": [key]}))
-    assert found.chosen_ones.variables["backup_recipients"] != [key]
+    found = judged(monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml={"backup_recipients": [key]}))
+    assert found.put.variables["backup_recipients"] != [key]
     assert (found.work / "age.txt").stat().st_mode & 0o077 == 0
 
 

@@ -108,6 +108,8 @@ def test_rules_name_steps_and_each_is_used():
         ("tests/testinfra/test_applications.py", {"applications"}, {"release"}),
         ("lab/images/miniflux/Dockerfile", {"applications", "containers"}, {"release", "ready"}),
         ("playbooks/group_vars/all/fleet.yml", {"applications", "default"}, {"lab"}),
+        ("playbooks/templates/new/app.yml.j2", {"newcomer"}, {"applications"}),
+        ("plugins/module_utils/inventory/new.py", {"newcomer"}, {"applications"}),
         ("lab/images/server/Dockerfile", set(steps.EVERY), set()),
         ("requirements.txt", set(steps.EVERY), set()),
     ],
