@@ -67,8 +67,8 @@ images: setup-dev ## the lab's images and the example application against their 
 molecule: setup-dev ## whole servers
 	tests/run.sh release interrupted operations logging backup edge default fleet fleet_outages firewall verify applications newcomer debian12 cleanup
 
-bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml
-	python benchmarks/converge.py
+bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml; AGAINST=<commit>: of site.yml beside that of the commit
+	python benchmarks/converge.py $(if $(AGAINST),--against $(AGAINST))
 
 bench-deploy: lab ## what a release costs: failed requests, switch time, overhead; beside the usual ways
 	python benchmarks/deploy.py

@@ -15,6 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import against
 import report
 
 ROOT = Path(__file__).parent.parent
@@ -73,7 +74,18 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--runs", type=int, default=5, help="runs of the repeated demo and of site.yml")
     options.add_argument("--cold-runs", type=int, default=5, help="runs from nothing (0 leaves the figure out)")
+    options.add_argument(
+        "--against", metavar="COMMIT", help="measure site.yml beside that of this commit only; the other figures stay"
+    )
+    options.add_argument("--inventory", default="inventories/prod", help="what is provisioned then; an inventory of one host")
+    options.add_argument(
+        "--bare-runs", type=int, default=3, help="times that a server is provisioned from nothing then, at least one"
+    )
     chosen = options.parse_args()
+    if chosen.against:
+        compared = against.compare(chosen.against, chosen.inventory, chosen.runs, chosen.bare_runs)
+        report.add("converge", chosen.runs, *compared, {"against": chosen.against})
+        return
 
     cold = []
     for _ in range(chosen.cold_runs):

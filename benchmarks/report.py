@@ -37,6 +37,17 @@ def commit() -> str:
     return subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
+def add(name: str, runs: int, figures: dict[str, dict], targets: dict[str, dict], extra: dict) -> None:
+    """Like ``write``, but earlier figures and targets of other names stay in the result, each under its own date and commit."""
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    here = {"date": datetime.date.today().isoformat(), "commit": commit(), "runs": runs, **extra}
+    write(name, before.get("runs", runs), {**before.get("figures", {}), **figures}, {**before.get("targets", {}), **targets})
+    kept = {key: value for key, value in before.items() if key not in ("figures", "targets")}
+    result = {**json.loads(path.read_text()), **kept, "added": here}
+    path.write_text(json.dumps(result, indent=2) + "\n")
+
+
 def write(name: str, runs: int, figures: dict[str, dict], targets: dict[str, dict], extra: dict | None = None) -> None:
     """Print the table and write the result file; earlier results are replaced."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30

@@ -15,10 +15,8 @@ class FilterModule:
         """Filter name -> function."""
         return {
             "certbot_error": certificates.certbot_error,
-            "certificate_problems": certificates.certificate_problems,
             "certificate_status": certificates.certificate_status,
             "issue_reason": certificates.issue_reason,
             "only_names_wait": certificates.only_names_wait,
-            "own_certificate_problems": certificates.own_certificate_problems,
             "served_problems": certificates.served_problems,
         }

@@ -17,11 +17,5 @@ class FilterModule:
             "absent_images": build.absent_images,
             "build_failure": build.build_failure,
             "built_images": build.built_images,
-            "docker_problems": build.docker_problems,
-            "listeners": build.listeners,
             "mount_points": build.mount_points,
-            "path_problems": build.path_problems,
-            "ports_to_try": build.ports_to_try,
-            "source_paths": build.source_paths,
-            "volume_problems": build.volume_problems,
         }

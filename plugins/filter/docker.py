@@ -15,6 +15,5 @@ class FilterModule:
         """Filter name -> function."""
         return {
             "login_failures": registry.login_failures,
-            "login_problems": registry.login_problems,
             "needed_logins": registry.needed_logins,
         }

@@ -14,8 +14,5 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "firewall_daemon_problems": rules.daemon_problems,
             "firewall_normalised": rules.normalised,
-            "firewall_rule_problems": rules.rule_problems,
-            "firewall_ssh_problems": rules.ssh_problems,
         }

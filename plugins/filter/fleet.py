@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Callable
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import sites
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import hosts as release_hosts
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import record as release_record
 
@@ -28,6 +29,7 @@ class FilterModule:
         """Filter name -> function."""
         return {
             "absent_problems": release_hosts.absent_problems,
+            "by_colour": sites.by_colour,
             "fleet_record": fleet_record,
             "release_behind": release_behind,
             "untold_hosts": release_hosts.untold,

@@ -21,7 +21,6 @@ class FilterModule:
             "alertmanager_secrets": configuration.secret_files,
             "grafana_dashboards": grafana.dashboards,
             "monitoring_checks": monitoring.checks,
-            "monitoring_problems": configuration.problems,
             "panel_rules": grafana.panel_rules,
             "target_problems": configuration.target_problems,
         }

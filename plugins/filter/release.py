@@ -6,18 +6,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import decide as release_decide
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import images, record
+from ansible_collections.kasaneha.deploy.plugins.module_utils.release import gate, images, record
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import migrations as release_migrations
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import services as release_services
-from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
-
-
-def service_problems(
-    services: Any, colours: Any, release: str, migrations: Any, needed: bool = False, processors: Any = 0
-) -> list[str]:
-    """Judge services and migrations by the role's own argument specification."""
-    specs = {variable: _argument_specs.keys("app", variable) for variable in ("app_services", "app_migrations")}
-    return release_services.service_problems(services, colours, release, migrations, specs, needed, processors)
 
 
 class FilterModule:
@@ -26,7 +16,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Filter name -> function."""
         return {
-            "app_name_problems": release_services.app_name_problems,
+            "health_probes": gate.probes,
             "image_problems": images.image_problems,
             "image_record": images.image_record,
             "failure_text": release_decide.failure_text,
@@ -35,15 +25,12 @@ class FilterModule:
             "release_migrates": release_migrations.migrates,
             "release_schema": release_migrations.schema_after,
             "release_decision": release_decide.decide,
-            "release_name_problems": images.release_name_problems,
             "release_scope_problems": release_decide.scope_problems,
             "release_status": release_decide.status,
             "release_summary": release_decide.summary,
             "release_way_back": release_decide.way_back,
-            "log_option_problems": images.log_option_problems,
             "published_port": images.published_port,
             "unresolved_images": images.unresolved,
-            "service_problems": service_problems,
             "service_ports": images.service_ports,
             "service_secrets": images.service_secrets,
         }

@@ -10,7 +10,7 @@ author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
 short_description: Judge secrets where they stand in the inventory
 description:
-  - Says what P(kasaneha.deploy.secret_problems#filter) says, and besides looks at the texts from which the secrets are made.
+  - Finds secrets that are missing, placeholders or too short, and looks at the texts from which they are made.
   - A text of an inventory with C({{), C({%) or C({#) is a template, unless C(!unsafe) stands before it. A secret with these characters
     would arrive changed, or stop the run with an error that shows a part of it. It is found wherever it stands, such as in the vault.
   - No sentence holds the value of a secret.

@@ -22,7 +22,7 @@ BACKEND: dict[str, Any] = {
 
 def recorded() -> dict[str, Any]:
     """What the role tells the template of the images: known ones by identity, others by name."""
-    *_, task = yaml.safe_load((ROLES / "app" / "tasks" / "compose.yml").read_text())
+    *_, task = yaml.safe_load((ROLES / "app" / "tasks" / "configure.yml").read_text())
     return task["vars"]["_app_recorded"]
 
 
@@ -38,10 +38,8 @@ def release_text(colour: str = "blue", missing: Sequence[str] = (), **overrides:
         if name not in missing
     }
     decided = {
-        "__app_colour": colour,
-        "__app_release": "v1",
         "__app_missing": {name: f"registry.test/{name}:v1" for name in missing},
-        "app_images": images,
+        "app_target": {"release": "v1", "colour": colour, "services": images},
         "_app_recorded": recorded(),
     }
     return render("app", "release.yml.j2", {**variables, **decided})

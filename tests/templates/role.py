@@ -13,7 +13,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, generate_ansible_template_vars, trust_as_template
 from inventory import inventory
-from render import ROLES
+from render import ROLES, evaluate
 
 GROUPS = ("app", "backup", "cache", "db", "edge", "logging", "monitoring")
 NAMES = sorted(path.name for path in ROLES.iterdir())
@@ -66,6 +66,37 @@ def engine(role: str, **changes: Any) -> Templar:
     """A template engine for the role's own texts, with some variables changed."""
     loader, values = base(role)
     return Templar(loader).copy_with_new_env(available_variables={**values, **changes})
+
+
+# Role -> what its tasks/problems.yml registers on a sound host that nothing ran on before.
+READ: dict[str, dict[str, Any]] = {
+    "app": {
+        "__app_shown": {"containers": [], "record": {}, "processors": 4},
+        "__app_sources": {"results": []},
+        "__app_secret_problems": [],
+    },
+    "backup": {"__backup_calendar": {"results": []}},
+    "certbot": {"__certbot_own_certificates": {"results": []}, "__certbot_own_keys": {"results": []}},
+    "docker": {"__docker_room": {"stdout_lines": ["8000", "Avail", "20000"]}},
+    "firewall": {
+        "__firewall_connection": {"stdout": "10.9.9.9 5000 10.9.9.1 22"},
+        "__firewall_look": {"stdout": "port 22\ninterface eth0"},
+        "__firewall_daemon": {"settings": {}},
+    },
+    "logging": {"__logging_room": {"stdout_lines": ["8000", "Size", "20000"]}},
+    "monitoring": {"__monitoring_host": {"stdout_lines": ["debian 13", "1000000000000", "0"]}},
+    "nginx": {"__nginx_served": False},
+}
+
+
+def problems(role: str, variables: Mapping[str, Any]) -> list[str]:
+    """What a role refuses on such a host, with the variables of an inventory: what its tasks/problems.yml reports."""
+    name = f"{role}_problems"
+    [task] = [task for _file, task in role_tasks(role) if name in (task.get("ansible.builtin.set_fact") or {})]
+    facts = {"distribution": "Debian", "distribution_major_version": "13"}
+    given = {**task["vars"], "ansible_play_hosts": ["server"], "ansible_facts": facts, **READ[role], **variables}
+    found: list[str] = evaluate(role, task["ansible.builtin.set_fact"][name][2:-2], given)
+    return found
 
 
 def template(templar: Templar, text: Any) -> Any:

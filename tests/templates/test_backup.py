@@ -52,10 +52,10 @@ def test_units() -> None:
     for name in UNITS:
         unit = {"name": f"shop-backup{name}", "run": "run --wait 3600", "schedule": "*-*-* 02:30:00 UTC"}
         service = render(
-            "backup", "backup.service.j2", {"backup_app": "shop", "item": unit, "backup_on_failure": ["mail@%n.service"]}
+            "backup", "backup.service.j2", {"backup_app": "shop", "unit": unit, "backup_on_failure": ["mail@%n.service"]}
         )
         assert "ExecStart=/usr/local/sbin/shop-backup run --wait 3600\n" in service and "OnFailure=mail@%n.service\n" in service
-        timer = render("backup", "backup.timer.j2", {"item": unit})
+        timer = render("backup", "backup.timer.j2", {"unit": unit})
         assert "OnCalendar=*-*-* 02:30:00 UTC\n" in timer and "Persistent=true" in timer
-    assert "OnFailure" not in render("backup", "backup.service.j2", {"item": {"name": "x", "run": "run", "schedule": ""}})
-    assert "OnCalendar" not in render("backup", "backup.timer.j2", {"item": {"name": "x", "run": "run", "schedule": ""}})
+    assert "OnFailure" not in render("backup", "backup.service.j2", {"unit": {"name": "x", "run": "run", "schedule": ""}})
+    assert "OnCalendar" not in render("backup", "backup.timer.j2", {"unit": {"name": "x", "run": "run", "schedule": ""}})

@@ -9,9 +9,10 @@ import jinja2
 import pytest
 import yaml
 from ansible_collections.kasaneha.deploy.plugins.plugin_utils import _argument_specs
+from inventory import inventory
 from jinja2 import nodes
 from render import ROLES
-from role import engine, options, template
+from role import GROUPS, engine, options, problems, template
 
 SERVICE = _argument_specs.keys("app", "app_services")
 SITE = _argument_specs.keys("nginx", "nginx_sites")
@@ -70,11 +71,12 @@ def test_a_default_is_the_template_s(name: str) -> None:
     assert sum(map(bool, read(role, name).values())) > 1
 
 
-@pytest.mark.parametrize(("role", "variable", "filter_"), [("app", "app_services", "service"), ("nginx", "nginx_sites", "site")])
-def test_the_filters_know_them(role: str, variable: str, filter_: str) -> None:
-    run = engine(role, them={"web": {"prot": 1, "image": "x"}} if filter_ == "service" else [{"name": "x", "nmaes": [1]}])
-    arguments = "['blue'], 'v1', {}" if filter_ == "service" else "{}, ['blue'], {}"
-    found = template(run, f"{{{{ them | kasaneha.deploy.{filter_}_problems({arguments}) }}}}")
+@pytest.mark.parametrize(
+    ("role", "wrong"),
+    [("app", {"app_services": {"web": {"prot": 1, "image": "x"}}}), ("nginx", {"nginx_sites": [{"name": "x", "nmaes": [1]}]})],
+)
+def test_the_filters_know_them(role: str, wrong: dict[str, Any]) -> None:
+    found = problems(role, {**inventory("prod", GROUPS), **wrong})
     assert any("Did you mean " in problem for problem in found), found
 
 

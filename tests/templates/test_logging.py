@@ -8,9 +8,9 @@ from typing import Any
 
 import edge
 import pytest
-from ansible_collections.kasaneha.deploy.plugins.module_utils.logs.problems import role_problems
 from inventory import SECRETS, inventory
 from render import evaluate, render
+from role import problems, role_tasks
 
 USERS = {"logging_page_users": {"operator": "$6$x$y"}}
 
@@ -24,8 +24,7 @@ def variables(*groups: str, host: str = "server", logging: tuple[str, ...] = ("s
 
 def test_the_inventory_of_production_is_sound() -> None:
     given = variables("app", "db", "edge", "logging", **USERS)
-    settings = evaluate("logging", "_logging_settings", given)
-    assert role_problems({**settings, "memory_mb": 2000, "disk_mb": 20000}) == []
+    assert problems("logging", {**given, "__logging_room": {"stdout_lines": ["2000", "Size", "20000"]}}) == []
     config = evaluate("logging", "_logging_config", given)
     assert [entry["path"] for entry in config["files"]] == ["/var/log/nginx/access.log", "/var/log/nginx/error.log"]
     assert config["secret_dirs"] == ["/etc/kasaneha/secrets"] and not [
@@ -33,24 +32,30 @@ def test_the_inventory_of_production_is_sound() -> None:
     ]
 
 
+def listed(kind: str, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The files that the role writes, or the units that it runs, on such a host."""
+    [task] = [task for _file, task in role_tasks("logging") if f"kasaneha.deploy.{kind}" in task]
+    entries = evaluate("logging", "entries", {**given, "entries": task[f"kasaneha.deploy.{kind}"][kind]})
+    return [entry for entry in entries if entry.get("when", True)]
+
+
+def running(given: dict[str, Any]) -> list[str]:
+    """Units of ours that run there, beside the journal itself."""
+    return [entry["name"] for entry in listed("units", given) if entry["name"] != "systemd-journald"]
+
+
 def test_one_host_neither_sends_nor_receives() -> None:
     given = variables("app", "db", "edge", "logging")
-    wanted = [entry["unit"] for entry in evaluate("logging", "_logging_services", given) if entry["wanted"]]
-    assert wanted == ["kasaneha-logs.service"] and evaluate("logging", "_logging_packages", given) == []
+    assert running(given) == ["kasaneha-logs"] and evaluate("logging", "_logging_packages", given) == []
     given = variables("app", "db", "edge", "logging", **USERS)
-    wanted = [entry["unit"] for entry in evaluate("logging", "_logging_services", given) if entry["wanted"]]
-    assert wanted == ["kasaneha-logs.service", "systemd-journal-gatewayd.socket"]
+    assert running(given) == ["kasaneha-logs", "systemd-journal-gatewayd.socket"]
 
 
 def test_with_two_hosts_one_sends_and_one_receives() -> None:
-    hub = evaluate("logging", "_logging_services", variables("app", "logging", logging=("server", "far")))
-    far = evaluate("logging", "_logging_services", variables("logging", host="far", logging=("server", "far")))
-    assert [entry["unit"] for entry in hub if entry["wanted"]][1:] == [
-        "systemd-journal-remote.socket",
-        "systemd-journal-remote.service",
-        "stunnel@kasaneha-logs.service",
-    ]
-    assert [entry["unit"] for entry in far if entry["wanted"]][1:] == ["systemd-journal-upload.service"]
+    hub = running(variables("app", "logging", logging=("server", "far")))
+    far = running(variables("logging", host="far", logging=("server", "far")))
+    assert hub[1:] == ["systemd-journal-remote.socket", "systemd-journal-remote", "stunnel@kasaneha-logs.service"]
+    assert far[1:] == ["systemd-journal-upload"]
     assert not evaluate("logging", "_logging_config", variables("logging", host="far", logging=("server", "far")))["files"]
 
 
@@ -64,6 +69,28 @@ def test_containers_log_where_somebody_reads(group: bool) -> None:
             found["options"]["labels"]
             == "kasaneha.deploy.app,kasaneha.deploy.service,kasaneha.deploy.colour,kasaneha.deploy.release"
         )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        variables("app", "logging", logging=("server", "far")),
+        variables("logging", host="far", logging=("server", "far")),
+        variables("edge", "logging", **USERS),
+    ],
+)
+def test_where_the_package_is_both_of_its_sockets_are_bound(given: dict[str, Any]) -> None:
+    assert "systemd-journal-remote" in evaluate("logging", "_logging_packages", given)
+    paths = [entry["path"] for entry in listed("files", given)]
+    for name in ("gatewayd", "remote"):
+        assert f"/etc/systemd/system/systemd-journal-{name}.socket.d/kasaneha.conf" in paths
+
+
+def test_what_holds_passwords_is_no_bodys_to_read() -> None:
+    given = variables("app", "db", "edge", "logging", **USERS)
+    [users] = [entry for entry in listed("files", given) if entry["path"] == "/etc/nginx/logs.htpasswd"]
+    assert users["content"] == "operator:$6$x$y\n"
+    assert users["secret"] is True and (users["group"], users["mode"]) == ("www-data", "0640")
 
 
 def test_nothing_listens_to_everybody() -> None:

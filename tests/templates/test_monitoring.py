@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def written(template: str, environment: str = "prod", **changes: Any) -> str:
         "monitoring_smtp": SMTP,
         "monitoring_heartbeat_url": "https://x.test/CANARY-heartbeat",
     }
-    variables = {**inventory(environment, GROUPS), **told, "item": {"arguments": "--x"}, **changes}
+    variables = {**inventory(environment, GROUPS), **told, "arguments": "--x", **changes}
     return render("monitoring", template, variables)
 
 
@@ -100,9 +101,9 @@ def test_nothing_listens_for_everybody() -> None:
         assert [word for word in arguments if word.startswith("--web.listen-address=127.0.0.1:")], arguments
     assert "--cluster.listen-address=" in value("_monitoring_alertmanager").split()  # no gossip on every address
     for row in value("_monitoring_exporter_files"):
-        assert row["arguments"].startswith("--web.listen-address=127.0.0.1:"), row
+        assert row["vars"]["arguments"].startswith("--web.listen-address=127.0.0.1:"), row
     private = value("_monitoring_exporter_files", monitoring_address="10.0.0.4")
-    assert private[0]["arguments"].startswith("--web.listen-address=10.0.0.4:9100 ")
+    assert private[0]["vars"]["arguments"].startswith("--web.listen-address=10.0.0.4:9100 ")
 
 
 def test_the_files_of_rules_follow_what_there_is() -> None:
@@ -170,12 +171,26 @@ def test_an_alert_that_is_off_is_not_written() -> None:
 
 
 def test_the_login_stands_in_the_environment_alone() -> None:
-    rows = {row["dest"].split("-")[1]: row for row in value("_monitoring_exporter_files")}
+    rows = {row["path"].split("-")[1]: row for row in value("_monitoring_exporter_files")}
     for name in ("postgres", "redis"):
-        text = render("monitoring", "default.j2", {"item": rows[name]})
+        text = render("monitoring", "default.j2", rows[name]["vars"])
         arguments, rest = text.split("\n", 2)[2].split("\n", 1)
-        assert rows[name]["environment"] and "PASS" not in arguments and "PASS" in rest
-    assert rows["node"]["environment"] == {}
+        assert rows[name]["vars"]["login"] and "PASS" not in arguments and "PASS" in rest
+        assert (rows[name]["mode"], rows[name]["secret"]) == ("0600", True)
+    assert rows["node"]["vars"]["login"] == {} and (rows["node"]["mode"], rows["node"]["secret"]) == ("0644", False)
+
+
+def test_what_alertmanager_tells_others_with_is_secret() -> None:
+    rows = {row["path"]: row for row in value("_monitoring_receiver_files", monitoring_receivers=RECEIVERS, monitoring_smtp=SMTP)}
+    assert {"CANARY-smtp", "CANARY-token-0123456789"} <= {row["content"] for row in rows.values()}
+    assert all((row["secret"], row["group"], row["mode"]) == (True, "prometheus", "0640") for row in rows.values())
+
+
+def test_every_unit_reads_a_file_that_is_written() -> None:
+    written_files = [row["path"] for name in ("host", "exporter", "server") for row in value(f"_monitoring_{name}_files")]
+    for unit in value("_monitoring_host_units + _monitoring_server_units"):
+        for pattern in unit.get("files", []) + unit.get("reload_files", []):
+            assert fnmatch.filter(written_files, pattern), (unit["name"], pattern)
 
 
 def test_redis_lets_the_exporter_ask_and_nothing_else() -> None:

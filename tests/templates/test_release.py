@@ -10,7 +10,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
-TASKS = Path(__file__).parent.parent.parent / "playbooks" / "tasks"
+TASKS = Path(__file__).parent.parent.parent / "roles" / "release" / "tasks"
 
 
 def task_vars(file: str, task: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -24,18 +24,18 @@ def details(*hosts: dict[str, Any]) -> dict[str, Any]:
     """What the log of releases is told, with hosts that registered this."""
     names = [f"host{number}" for number, _ in enumerate(hosts)]
     given = {
-        "app_plan": {"action": "release"},
+        "release_plan": {"action": "release"},
         "ansible_play_hosts": names,
         "hostvars": dict(zip(names, hosts, strict=True)),
         "release_reason": "",
     }
-    return task_vars("release_commit.yml", "End the run", {"nginx_watch_seconds": 5, **given})["end_details"]
+    return task_vars("finish.yml", "End the run", {"release_watch_seconds": 5, **given})["release_details"]
 
 
 SERVED = {
-    "__app_gate": {"seconds": 2.5},
-    "__nginx_switch": {"proof_seconds": 0.5},
-    "__nginx_serve": {"drain_seconds": 3.0, "leftovers": 1},
+    "app_gated": {"seconds": 2.5},
+    "nginx_switched": {"proof_seconds": 0.5},
+    "nginx_confirmed": {"drain_seconds": 3.0, "leftovers": 1},
 }
 
 
@@ -43,10 +43,10 @@ SERVED = {
     ("hosts", "gate", "proof", "drain", "leftovers"),
     [
         ([SERVED], 2.5, 0.5, 3.0, 1),
-        ([SERVED, {**SERVED, "__nginx_serve": {"drain_seconds": 7.0, "leftovers": 2}}], 2.5, 0.5, 7.0, 3),
+        ([SERVED, {**SERVED, "nginx_confirmed": {"drain_seconds": 7.0, "leftovers": 2}}], 2.5, 0.5, 7.0, 3),
         # An edge that was not drained, or failed to confirm: the run ends all the same, and gives its lock back.
-        ([{**SERVED, "__nginx_serve": {"changed": True}}], 2.5, 0.5, 0, 0),
-        ([{**SERVED, "__nginx_serve": {"failed": True, "msg": "…"}}, SERVED], 2.5, 0.5, 3.0, 1),
+        ([{**SERVED, "nginx_confirmed": {"changed": True}}], 2.5, 0.5, 0, 0),
+        ([{**SERVED, "nginx_confirmed": {"failed": True, "msg": "…"}}, SERVED], 2.5, 0.5, 3.0, 1),
         ([{}], 0, 0, 0, 0),
         ([], 0, 0, 0, 0),
     ],

@@ -14,9 +14,10 @@ import yaml
 from ansible_collections.kasaneha.deploy.plugins.lookup import undeclared_problems
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description, new, wiring
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import names as inventory_names
+from inventory import inventory
 from jinja2 import nodes
-from render import ROLES
-from role import engine, template
+from render import ROLES, evaluate
+from role import GROUPS, engine, template
 
 ROOT = ROLES.parent
 PLAYBOOKS = [ROOT / "site.yml", *sorted((ROOT / "playbooks").rglob("*.yml"))]
@@ -158,6 +159,11 @@ def test_it_is_asked_before_anything_is_changed() -> None:
     tasks = load(ROOT / "playbooks/preflight.yml")[1]["tasks"]
     [task] = [task for task in tasks if "undeclared_problems" in str(task.get("ansible.builtin.set_fact", {}))]
     assert set(task["ansible.builtin.set_fact"]) == {"variable_problems"} and task["tags"] == ["always"]
-    assert template(engine("docker", frce=1), task["ansible.builtin.set_fact"]["variable_problems"]) == [
-        "frce: is no variable of this collection. Did you mean force?"
+    given = {**inventory("prod", GROUPS, frce=1, app_name="Shop"), **task["vars"], "preflight_roles": ["monitoring"]}
+    assert [
+        problem.split(".")[0]
+        for problem in evaluate("docker", task["ansible.builtin.set_fact"]["variable_problems"][2:-2], given)
+    ] == [
+        "frce: is no variable of this collection",
+        "app_name: 'Shop' is no name for an application",
     ]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.template import trust_as_template
+from ansible_collections.kasaneha.deploy.plugins.filter.wiring import settings
 from inventory import INVENTORIES, SECRETS, wiring
 from render import ROLES
 from role import NAMES, options
@@ -69,8 +70,8 @@ def test_the_wiring_is_the_same_in_every_role(several: Scope, host: str) -> None
         inside = several.values(names, host, role)
         assert {name: inside[name] for name in names if inside[name] != outside[name]} == {}, role
     empty = {name for name, value in outside.items() if value in ("", [], {}, None, False)}
-    # Nothing of it is empty here, but for what an app host alone needs, and what is not wrong about this inventory.
-    assert empty - {"fleet_extra_hosts", "fleet_data_address", "fleet_old_form"} == set()
+    # Nothing of it is empty here, but for what an app host or a database alone needs, and what is not wrong about this inventory.
+    assert empty - {"fleet_extra_hosts", "fleet_data_address", "fleet_old_form", "fleet_postgres_volume"} == set()
 
 
 def test_a_wiring_that_reads_a_role_s_own_variable_would_be_noticed(tmp_path: Path) -> None:
@@ -125,9 +126,9 @@ def overridden(tmp_path_factory: pytest.TempPathFactory) -> Scope:
 
 @pytest.mark.parametrize("role", NAMES)
 def test_a_role_reads_what_the_inventory_says(overridden: Scope, role: str) -> None:
-    names = list(defaults(role))
+    names = [name for name in defaults(role) if name in OWN[role]]  # what only an entry point takes is a playbook's to say
     assert overridden.values(names, "edge1", role) == {name: OWN[role][name] for name in names}
-    assert names and not {name: value for name, value in defaults(role).items() if value == OWN[role][name]}
+    assert names and not {name for name in names if defaults(role)[name] == OWN[role][name]}
 
 
 def test_a_variable_that_the_playbooks_set_would_be_noticed(tmp_path: Path) -> None:
@@ -135,6 +136,27 @@ def test_a_variable_that_the_playbooks_set_would_be_noticed(tmp_path: Path) -> N
         fleet(tmp_path / "inventory", nginx_state_dir="/own"), playbooks(tmp_path / "playbooks", nginx_state_dir="/theirs")
     )
     assert scope.values(["nginx_state_dir"], "edge1", "nginx") == {"nginx_state_dir": "/theirs"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "expected"),
+    [
+        ("app_start_timeout", {}, 60),
+        ("app_start_timeout", {"app_start_timeout": 5}, 5),
+        ("app_migrations", {"app_migrations": {}}, {}),
+    ],
+)
+def test_a_setting_is_the_inventory_s_or_the_role_s_default(
+    tmp_path: Path, name: str, said: dict[str, Any], expected: Any
+) -> None:
+    scope = Scope(fleet(tmp_path / "inventory", **said))
+    for role in ("", "app", "release"):
+        assert scope.values(["fleet_settings"], "app1", role)["fleet_settings"][name] == expected
+
+
+def test_a_setting_that_no_role_declares_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        settings({"app1": {}}, "app1", ["app_start_timeot"])
 
 
 # --- each default is of its type, with the wiring and without -----------------------------------------------------

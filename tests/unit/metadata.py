@@ -16,6 +16,7 @@ import yaml
 PHASES = ["preflight", "install", "configure", "service", "verify"]
 LINKS = ["README.md", "galaxy.yml", "meta", "playbooks", "plugins", "roles"]
 MAX_LINES = 400
+PRIVATE = "Private to this collection, it may change in any release."
 SPDX = "SPDX-License-Identifier: GPL-3.0-or-later"
 NO_HEADER = {"LICENSE", "CHANGELOG.md", "changelogs/changelog.yaml"}  # the licence, and what antsibull-changelog writes
 NO_COMMENTS = {".json", ".png", ".svg", ".ico", ".gz", ".zst"}
@@ -141,12 +142,17 @@ def argument_specs(root: Path) -> list[str]:
 
 
 def role_layout(root: Path) -> list[str]:
-    """Each role has a README, and tasks/main.yml imports phases in their order, with their tags, and does nothing else."""
+    """Each role has a README, and tasks/main.yml imports phases in their order, with their tags, and does nothing else.
+
+    A role that a table of steps drives (vars/steps.yml) has its order there.
+    """
     found = []
     for role in roles(root):
         readme = role / "README.md"
         if not readme.exists() or len(readme.read_text().splitlines()) < 3:
             found.append(f"{role.name}: README.md is missing or says nothing")
+        if (role / "vars/steps.yml").exists():  # the order stands in that table
+            continue
         order = []
         for task in load(role / "tasks/main.yml") or []:
             phase = str(task.get("ansible.builtin.import_tasks", "")).removesuffix(".yml")
@@ -162,10 +168,15 @@ def role_layout(root: Path) -> list[str]:
 
 
 def role_prefixes(root: Path) -> list[str]:
-    """Public ``role_x`` in defaults, private ``_role_x`` in vars, registered ``__role_x``."""
+    """Public ``role_x`` in defaults, private ``_role_x`` in vars, registered ``__role_x``.
+
+    What an entry point returns is public: its description in the argument specification names it, as ``C(role_x)``.
+    """
     found = []
     for role in roles(root):
         public, private, registered = (f"{underscores}{role.name}_" for underscores in ("", "_", "__"))
+        specs = (load(role / "meta/argument_specs.yml") or {}).get("argument_specs") or {}
+        results = {name for spec in specs.values() for name in re.findall(r"C\((\w+)\)", str(spec.get("description")))}
         for folder, prefix in (("defaults", public), ("vars", private)):
             for path in sorted((role / folder).glob("*.yml")):
                 names = [name for name in load(path) or {} if not name.startswith(prefix)]
@@ -177,7 +188,7 @@ def role_prefixes(root: Path) -> list[str]:
                 found += [
                     f"{role.name}: {path.name}: registered {name} does not begin with {registered}"
                     for name in names
-                    if not name.startswith(registered)
+                    if not name.startswith(registered) and not (name in results and name.startswith(public))
                 ]
                 found += [
                     f"{role.name}: {path.name}: fact {name} is not of this role"
@@ -228,6 +239,22 @@ def module_docs(root: Path) -> list[str]:
                     found.append(f"{path.name}: has no {name}")
             except yaml.YAMLError as error:
                 found.append(f"{path.name}: {name} is no YAML: {error}")
+    return found
+
+
+def private_filters(root: Path) -> list[str]:
+    """A filter is either told of in the documentation for users, or its own documentation says that it is private."""
+    pages = [root / "README.md", *root.glob("docs/*.md"), *root.glob("roles/*/README.md")]
+    told = set(re.findall(r"\bkasaneha\.deploy\.(\w+)", "\n".join(page.read_text() for page in pages)))
+    found = []
+    for path in sorted((root / "plugins/filter").glob("*.yml")):
+        private = PRIVATE in load(path)["DOCUMENTATION"]["description"]
+        if private == (path.stem in told):
+            found.append(
+                f"{path.name}: the documentation for users tells of it, and its own says that it is private"
+                if private
+                else f"{path.name}: no documentation for users tells of it, and its own does not say '{PRIVATE}'"
+            )
     return found
 
 
@@ -290,6 +317,7 @@ CHECKS: list[Callable[[Path], list[str]]] = [
     licence_headers,
     module_docs,
     pinned_images,
+    private_filters,
     role_layout,
     role_prefixes,
 ]

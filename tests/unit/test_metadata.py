@@ -28,6 +28,7 @@ argument_specs:
         options: {port: {type: int, description: Its port., default: 80}}
       toy_services: {type: dict, description: What each may have is another entry point., default: {}}
   data:
+    description: "Result: C(toy_data)."
     options:
       toy_mode: {type: str, description: A mode., choices: [a, b], default: a}
       toy_map: {type: dict, description: In any order., default: {a: 1, b: 2}}
@@ -59,12 +60,15 @@ SOUND = {
     "galaxy.yml": "dependencies: {a.b: '>=1.0.0'}\n",
     "requirements.yml": "collections: [{name: a.b, version: '>=1.0.0'}]\n",
     "meta/runtime.yml": "action_groups: {deploy: [toy]}\n",
+    "docs/toys.md": "Use `kasaneha.deploy.toy_name`.\n",
     "playbooks/site.yml": "- hosts: all\n",
+    "plugins/filter/toy_name.yml": "DOCUMENTATION: {description: [Names a toy.]}\n",
+    "plugins/filter/toy_rest.yml": f"DOCUMENTATION: {{description: [Hides one., '{metadata.PRIVATE}']}}\n",
     "plugins/modules/toy.py": MODULE,
     "roles/toy/README.md": "# toy\n\nA toy.\n",
     "roles/toy/defaults/main.yml": DEFAULTS,
     "roles/toy/meta/argument_specs.yml": SPEC,
-    "roles/toy/tasks/data.yml": "- name: Nothing\n",
+    "roles/toy/tasks/data.yml": "- name: Nothing\n  register: toy_data\n",
     "roles/toy/tasks/main.yml": MAIN,
     "roles/toy/tasks/preflight.yml": PREFLIGHT,
     "roles/toy/vars/main.yml": "_toy_secret: !unsafe '{{ x }}'\n",
@@ -188,6 +192,14 @@ DEFECTS = [
     ("role_prefixes", "roles/toy/defaults/main.yml", "toy_mode", "mode", "defaults/main.yml: mode does not begin with toy_"),
     ("role_prefixes", "roles/toy/vars/main.yml", "_toy_secret", "toy_secret", "toy_secret does not begin with _toy_"),
     ("role_prefixes", "roles/toy/tasks/preflight.yml", "__toy_root", "result", "registered result does not begin with __toy_"),
+    (
+        "role_prefixes",
+        "roles/toy/tasks/preflight.yml",
+        "__toy_root",
+        "toy_root",
+        "registered toy_root does not begin with __toy_",
+    ),
+    ("role_prefixes", "roles/toy/tasks/data.yml", "toy_data", "toy_more", "registered toy_more does not begin with __toy_"),
     ("role_prefixes", "roles/toy/tasks/preflight.yml", "toy_problems", "problems", "fact problems is not of this role"),
     ("dependencies", "galaxy.yml", ">=1.0.0", ">=2.0.0", "a.b: >=2.0.0 in galaxy.yml, >=1.0.0 in requirements.yml"),
     ("dependencies", "requirements.yml", "a.b", "c.d", "c.d: None in galaxy.yml"),
@@ -195,6 +207,21 @@ DEFECTS = [
     ("module_docs", "plugins/modules/toy.py", "toy: {}", "{", "RETURN is no YAML"),
     ("action_group", "meta/runtime.yml", "toy", "gone", "gone: is in plugins/modules or"),
     ("action_group", "plugins/modules/more.py", None, MODULE, "more: is in plugins/modules or"),
+    (
+        "private_filters",
+        "plugins/filter/toy_rest.yml",
+        metadata.PRIVATE,
+        "Ours.",
+        "toy_rest.yml: no documentation for users tells",
+    ),
+    (
+        "private_filters",
+        "plugins/filter/toy_name.yml",
+        "Names a toy.",
+        f"'{metadata.PRIVATE}'",
+        "toy_name.yml: the documentation",
+    ),
+    ("private_filters", "docs/toys.md", "toy_name", "toy_rest", "toy_rest.yml: the documentation for users tells of it"),
     ("licence_headers", "playbooks/bare.yml", None, "- hosts: all\n", "playbooks/bare.yml: no 'SPDX"),
     ("licence_headers", "playbooks/late.yml", None, "\n\n\n" + HEADER, "playbooks/late.yml: no 'SPDX"),
     ("file_lengths", "playbooks/long.yml", None, "- hosts: all\n" * 401, "playbooks/long.yml: 401 lines"),
@@ -225,3 +252,10 @@ def test_a_missing_or_wrong_link_is_found(tree: Path, target: str | None) -> Non
 
 def test_every_rule_has_a_defect() -> None:
     assert {check.__name__ for check in metadata.CHECKS} == {check for check, *_ in DEFECTS} | {"collection_links"}
+
+
+def test_a_role_with_a_table_of_steps_has_its_order_there(tree: Path) -> None:
+    write(tree, "roles/toy/tasks/main.yml", "- name: Plan\n  ansible.builtin.import_tasks: plan.yml\n")
+    assert metadata.role_layout(tree)
+    write(tree, "roles/toy/vars/steps.yml", "_toy_steps: []\n")
+    assert metadata.role_layout(tree) == []

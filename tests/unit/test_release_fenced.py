@@ -14,14 +14,15 @@ import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 COLLECTION = "kasaneha.deploy."
-# What the roles do in a release: release_step.yml includes them.
+# What the roles do in a release: the table of steps names them.
 STEPS = [
-    "roles/app/tasks/compose.yml",
+    "roles/app/tasks/configure.yml",
     "roles/app/tasks/service.yml",
     "roles/app/tasks/migrate.yml",
-    "roles/app/tasks/retire.yml",
+    "roles/app/tasks/prune.yml",
+    "roles/nginx/tasks/assets.yml",
     "roles/nginx/tasks/switch.yml",
-    "roles/nginx/tasks/serve.yml",
+    "roles/nginx/tasks/confirm.yml",
 ]
 
 
@@ -53,16 +54,16 @@ def untold(tasks: Any, told: set[str]) -> Iterator[str]:
 
 
 def release() -> dict[str, Any]:
-    (play,) = yaml.safe_load((ROOT / "playbooks/release.yml").read_text())
-    return play
+    (block,) = [task for task in yaml.safe_load((ROOT / "roles/release/tasks/main.yml").read_text()) if "module_defaults" in task]
+    return block
 
 
 def test_every_step_of_a_release_says_for_which_run() -> None:
-    told = {module for module, options in release()["module_defaults"].items() if options["run"] == "{{ __app_run }}"}
+    told = {module for module, options in release()["module_defaults"].items() if options["run"] == "{{ _release_run }}"}
     names = ("blue_green_retire", "blue_green_switch", "edge_assets", "secret_files")
     assert told == asks_for_a_run() == {COLLECTION + name for name in names}
     steps = [ROOT / step for step in STEPS]
-    steps += sorted([ROOT / "playbooks/tasks/publish_assets.yml", *(ROOT / "playbooks/tasks").glob("release_*.yml")])
+    steps += sorted((ROOT / "roles/release/tasks").glob("*.yml"))
     assert [what for step in steps for what in untold(yaml.safe_load(step.read_text()), told)] == []
 
 

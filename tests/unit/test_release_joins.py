@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An app host that joins: playbooks/release.yml, real but for the two roles, which note in files what they would do."""
+"""An app host that joins: roles/release, real but for the two roles that it calls, which note in files what they would do."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def fleet(tmp_path: Path) -> Fleet:
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": inventory}))
     for role, step, what in (
         ("app", "service", "service"),
-        ("app", "verify", "verify"),
-        ("nginx", "upstreams", "told without {{ nginx_absent_addresses | join }}"),
+        ("app", "gate", "gate"),
+        ("nginx", "upstreams", "told without {{ nginx_without | join }}"),
     ):
         tasks = [{**ORDER, "vars": {"__did": what}}, {**FAULT, "vars": {"__did": what}}]
         (fleet.collection / f"roles/{role}/tasks/{step}.yml").write_text(yaml.safe_dump(tasks))
@@ -45,13 +45,13 @@ def order(fleet: Fleet) -> list[str]:
 def test_edges_are_told_of_a_host_when_it_has_proven_itself(fleet: Fleet) -> None:
     said = fleet.release()
     assert fleet.code == 0, said[-3000:]
-    assert order(fleet) == ["edge1 told without 10.0.0.2", "app2 service", "app2 verify", "edge1 told without"]
+    assert order(fleet) == ["edge1 told without 10.0.0.2", "app2 service", "app2 gate", "edge1 told without"]
     assert (journal.Releases(fleet.folder / "app2").record() or {})["release"] == "v1"
 
 
 def test_a_host_that_does_not_prove_itself_is_told_to_nobody(fleet: Fleet) -> None:
-    said = fleet.release("fails", app2="verify")
+    said = fleet.release("fails", app2="gate")
     assert fleet.code != 0 and "Not every host shows what the record says. v1 serves as before." in said, said[-3000:]
-    assert order(fleet) == ["edge1 told without 10.0.0.2", "app2 service", "app2 verify"]
+    assert order(fleet) == ["edge1 told without 10.0.0.2", "app2 service", "app2 gate"]
     assert not journal.Releases(fleet.folder / "app2").record()  # a copy would say that it has
     assert fleet.shown() == ("v1", ["blue", "blue"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The transaction of playbooks/release.yml over three hosts, real but for the two roles, which note in files what they would do."""
+"""The transaction of roles/release over three hosts, real but for the two roles that it calls, which note in files what they would do."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def served(what: str) -> list[dict[str, Any]]:
     module = {
         "kasaneha.deploy.blue_green_switch": {
             "path": "{{ nginx_state_dir }}",
-            "colour": "{{ __nginx_colour }}",
+            "colour": "{{ nginx_target_colour }}",
             "state": "served",
         }
     }
@@ -48,16 +48,16 @@ ROLES = {
     "app": {
         "compare": [{"ansible.builtin.set_fact": {"app_differs": False}}],
         "install": [{"ansible.builtin.set_fact": {"app_images": {}}}],
-        **{step: note(step) for step in ("compose", "configure", "service", "verify")},
-        "retire": [
+        **{step: note(step) for step in ("configure", "service", "gate")},
+        "prune": [
             {
                 **NOTE,
-                "vars": {"__did": "retire all but {{ app_record.colour }}"},
-                "when": "__app_run == (lookup('file', fence) | from_json).id",
+                "vars": {"__did": "prune all but {{ app_record.colour }}"},
+                "when": "app_run == (lookup('file', fence) | from_json).id",
             }
         ],
     },
-    "nginx": {"switch": served("switch"), "serve": served("serve")},
+    "nginx": {"switch": served("switch"), "confirm": served("confirm")},
 }
 FAULTS: dict[str, list[dict[str, Any]]] = {  # what becomes of a host
     "vanishes": [{"ansible.builtin.set_fact": {"ansible_connection": "ssh", "ansible_port": 1}}],
@@ -78,6 +78,9 @@ class Fleet:
         shutil.copytree(ROOT / "playbooks", self.collection / "playbooks")
         for name in ("plugins", "meta", "galaxy.yml"):
             (self.collection / name).symlink_to(ROOT / name)
+        for path in sorted((ROOT / "roles").glob("*/meta")):
+            shutil.copytree(path, self.collection / path.relative_to(ROOT))
+        shutil.copytree(ROOT / "roles/release", self.collection / "roles/release", dirs_exist_ok=True)
         for role, steps in ROLES.items():
             for step, tasks in steps.items():
                 path = self.collection / "roles" / role / f"tasks/{step}.yml"
@@ -134,7 +137,7 @@ def fleet(tmp_path: Path) -> Fleet:
     return Fleet(tmp_path)
 
 
-STARTED = ["compose", "service", "verify"]
+STARTED = ["configure", "service", "gate"]
 
 
 def test_an_edge_that_vanishes_before_the_commit_keeps_both_colours(fleet: Fleet) -> None:
@@ -145,7 +148,7 @@ def test_an_edge_that_vanishes_before_the_commit_keeps_both_colours(fleet: Fleet
 
 
 def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours_and_the_next_run_finishes(fleet: Fleet) -> None:
-    said = fleet.release("vanishes", edge2="serve")
+    said = fleet.release("vanishes", edge2="confirm")
     assert fleet.code != 0, said[-3000:]
     assert "v2 serves, but not everything could be finished" in said
     assert "Both colours run on, until edge2 has confirmed the new one" in said
@@ -153,7 +156,7 @@ def test_an_edge_that_vanishes_after_the_commit_keeps_both_colours_and_the_next_
     state.switch(fleet.folder / "edge2/edge", "blue")  # its timer went back
     said = fleet.release()
     assert fleet.code == 0, said[-3000:]
-    assert fleet.shown() == ("v2", ["green", "green"]) and fleet.did() == [*STARTED, "retire all but green"]
+    assert fleet.shown() == ("v2", ["green", "green"]) and fleet.did() == [*STARTED, "prune all but green"]
 
 
 def test_a_run_that_lost_its_lock_changes_nothing_more_not_even_back(fleet: Fleet) -> None:
@@ -161,31 +164,32 @@ def test_a_run_that_lost_its_lock_changes_nothing_more_not_even_back(fleet: Flee
     assert fleet.code != 0 and "This run lost its lock" in said, said[-3000:]
     assert "Nothing more was changed, not even back" in said
     assert fleet.shown() == ("v3", ["blue", "blue"])  # the edges are as the later run finds them
-    assert fleet.did() == ["compose", "service"]
+    assert fleet.did() == ["configure", "service"]
     assert (journal.Releases(fleet.folder / "app1").run() or {})["id"] == "99-b"
 
 
 def test_a_commit_that_was_written_stays_whatever_became_of_its_answer(fleet: Fleet) -> None:
     """The record is written, and the journal cannot be."""
-    tasks = fleet.collection / "playbooks/tasks/release_phase.yml"
-    (note,) = [task for task in yaml.safe_load(tasks.read_text()) if "block" in task]
+    path = fleet.collection / "roles/release/tasks/step.yml"
+    tasks = yaml.safe_load(path.read_text())
+    (note,) = [task for task in tasks if "blue_green_run" in str(task.get("block"))]
     note["block"].append(
         {
             "ansible.builtin.fail": {"msg": "the answer is lost"},
-            "when": "phase == 'commit' and inventory_hostname == release_host",
+            "when": "release_step.phase == 'commit' and inventory_hostname == release_record_host",
         }
     )
-    tasks.write_text(yaml.safe_dump([note, *yaml.safe_load(tasks.read_text())[1:]]))
+    path.write_text(yaml.safe_dump(tasks))
     said = fleet.release()
     assert fleet.code == 0 and "the answer is lost" in said and "it stays" in said, said[-3000:]
-    assert fleet.shown() == ("v2", ["green", "green"]) and fleet.did() == [*STARTED, "retire all but green"]
+    assert fleet.shown() == ("v2", ["green", "green"]) and fleet.did() == [*STARTED, "prune all but green"]
     assert journal.Releases(fleet.folder / "app1").run() is None
     assert len({Fence(fleet.folder / name).id() for name in ("app1", "edge1", "edge2")}) == 1
 
 
 def test_a_host_that_cannot_be_told_of_the_run_stops_it_before_it_changed_anything(fleet: Fleet) -> None:
     statefile.write(fleet.folder / "edge2/fence.json", {"id": "7-x"})
-    tasks = fleet.collection / "playbooks/tasks/release_fence.yml"
+    tasks = fleet.collection / "roles/release/tasks/step.yml"
     tasks.write_text(
         "---\n- ansible.builtin.set_fact: {ansible_connection: ssh, ansible_port: 1}\n  when: inventory_hostname == 'edge2'\n"
         + tasks.read_text()

@@ -30,31 +30,6 @@ PLAIN_BOOLEANS = frozenset({"yes", "on", "true", "1", "no", "off", "false", "0"}
 BOOLEANS = PLAIN_BOOLEANS | {"y", "t", "n", "f"}
 
 
-def host_problems(
-    system: str, supported: Iterable[str], memory_mb: int, disk_mb: int, min_memory_mb: Any, min_disk_mb: Any
-) -> list[str]:
-    """Judge a server: operating system, memory, free disk.
-
-    :param system: such as ``"Debian 13"`` or ``"Ubuntu 24.04"``.
-    :param supported: the systems that the roles know.
-    :param memory_mb: memory of the server in MB; ``disk_mb`` what is free under ``/var/lib`` in MB.
-    :param min_memory_mb: least memory in MB; of the wrong type it is the argument specification's to report.
-    """
-    problems = []
-    supported = list(supported)
-    if system not in supported:
-        problems.append(f"operating system: {system} is not supported. Use one of {', '.join(supported)}.")
-    if isinstance(min_memory_mb, int) and memory_mb < min_memory_mb:
-        problems.append(
-            f"docker_min_memory_mb: the server has {memory_mb} MB of memory, {min_memory_mb} MB are needed. Take a larger server."
-        )
-    if isinstance(min_disk_mb, int) and disk_mb < min_disk_mb:
-        problems.append(
-            f"docker_min_disk_mb: {disk_mb} MB are free under /var/lib, {min_disk_mb} MB are needed. Make room or take a larger disk."
-        )
-    return problems
-
-
 def secret_problems(
     secrets: Mapping[str, Any],
     needed: Iterable[str],

@@ -11,9 +11,6 @@ from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.problems import bracketed
 
-# Options of Docker's driver fluentd that came late (moby 49911, 50249).
-LOG_OPTIONS_SINCE = {"fluentd-write-timeout": (28, 2), "fluentd-read-timeout": (29, 0)}
-
 
 def reference(image: str, release: str) -> str:
     """Name an image of a release: ``name`` gets the release as tag; a name with a tag or digest stays as it is.
@@ -87,22 +84,6 @@ def unresolved(services: Mapping[str, Mapping[str, Any]], record: Mapping[str, A
     known = record.get("services", {})
     wanted = {name: reference(service["image"], release) for name, service in services.items()}
     return {name: ref for name, ref in wanted.items() if known.get(name, {}).get("reference") != ref}
-
-
-def log_option_problems(options: Any, driver: str, engine: str) -> list[str]:
-    """Judge ``app_log_options``: of an option that it does not know, Docker makes no container at all.
-
-    :param engine: Docker's version on this host; empty: there is none yet.
-    """
-    problems = []
-    for name, since in LOG_OPTIONS_SINCE.items() if isinstance(options, Mapping) else []:
-        have = tuple(int(part) for part in re.findall(r"\d+", engine)[:2])
-        if name in options and (driver != "fluentd" or have < since):
-            needs = f"the driver fluentd and Docker {since[0]}.{since[1]}"
-            problems.append(
-                f"app_log_options.{name}: needs {needs}; here are {driver} and {engine or 'no Docker yet'}. Take it out."
-            )
-    return problems
 
 
 def service_ports(services: Mapping[str, Any]) -> dict[str, int]:

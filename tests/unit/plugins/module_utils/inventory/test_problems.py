@@ -9,32 +9,8 @@ from itertools import zip_longest
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import problems as inventory_problems
 
-SUPPORTED = ["Debian 13", "Ubuntu 24.04"]
 GOOD = "3f9a7c1e5b8d2046af13"
 USE_ADDRESS = "Use 127.0.0.1, or the server's address in a private network."
-
-
-@pytest.mark.parametrize(
-    ("system", "memory", "disk", "min_memory", "min_disk", "expected"),
-    [
-        ("Debian 13", 2000, 20000, 1800, 10000, []),
-        ("Ubuntu 24.04", 1800, 10000, 1800, 10000, []),  # exactly enough is enough
-        ("Debian 11", 2000, 20000, 1800, 10000, ["operating system: Debian 11 is not supported"]),
-        ("Debian 13", 1799, 20000, 1800, 10000, ["docker_min_memory_mb: the server has 1799 MB"]),
-        ("Debian 13", 2000, 9999, 1800, 10000, ["docker_min_disk_mb: 9999 MB are free"]),
-        ("CentOS 9", 1, 1, 2, 2, ["operating system:", "docker_min_memory_mb:", "docker_min_disk_mb:"]),
-        # A limit of the wrong type is the argument specification's to report.
-        ("Debian 13", 1, 1, "1800", None, []),
-    ],
-)
-def test_host(system: str, memory: int, disk: int, min_memory: object, min_disk: object, expected: list[str]) -> None:
-    problems = inventory_problems.host_problems(system, SUPPORTED, memory, disk, min_memory, min_disk)
-    assert [problem[: len(start)] for problem, start in zip_longest(problems, expected, fillvalue="")] == expected
-
-
-def test_host_names_what_to_use_instead() -> None:
-    (problem,) = inventory_problems.host_problems("Alpine 3", iter(SUPPORTED), 9, 9, 1, 1)
-    assert "Debian 13, Ubuntu 24.04" in problem
 
 
 @pytest.mark.parametrize(

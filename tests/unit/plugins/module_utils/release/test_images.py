@@ -179,24 +179,6 @@ def test_upstreams() -> None:
     assert images.upstreams(services, ["h"], "blue") == {"backend": {"blue": ["h:1"]}}  # one colour, not four letters
 
 
-@pytest.mark.parametrize(
-    ("option", "driver", "engine", "needs"),
-    [
-        ("fluentd-write-timeout", "fluentd", "26.1.5", "Docker 28.2"),
-        ("fluentd-write-timeout", "fluentd", "28.2.0", ""),
-        ("fluentd-read-timeout", "fluentd", "28.5.1", "Docker 29.0"),
-        ("fluentd-read-timeout", "fluentd", "29.0.0+dfsg1", ""),
-        ("fluentd-write-timeout", "local", "29.0.0", "the driver fluentd"),
-        ("fluentd-write-timeout", "fluentd", "", "no Docker yet"),
-        ("tag", "fluentd", "20.10.24+dfsg1", ""),
-    ],
-)
-def test_options_that_an_older_docker_does_not_know(option: str, driver: str, engine: str, needs: str) -> None:
-    problems = images.log_option_problems({option: "5s"}, driver, engine)
-    assert len(problems) == bool(needs) and needs in "".join(problems)
-    assert not needs or problems[0].startswith(f"app_log_options.{option}: needs ")
-
-
 # What is written unquoted, how it is read, and what it has become.
 UNQUOTED = [
     ("1.10", yaml.safe_load, "1.1 is a number"),
