@@ -103,6 +103,7 @@ def test_secrets_are_encrypted_where_a_vault_password_is_at_hand(run: Run, tmp_p
     assert done.returncode == 0, done.stdout
     file = tmp_path / "shop/group_vars/all/vault.yml"
     assert file.read_text().startswith("$ANSIBLE_VAULT;") and "NOT encrypted" not in done.stdout
+    assert "Every run needs it: --ask-vault-pass" in done.stdout
     found = variables(run, "--vault-password-file", "password")
     assert found["app_registry_login"] == [{"registry": "ghcr.io", "username": "me", "password": CANARY}]
     assert CANARY not in done.stdout + done.stderr and found["app_secrets"]["postgres_password"] not in done.stdout + done.stderr

@@ -156,7 +156,8 @@ def test_the_lookup_judges_the_host_s_variables(changes: dict[str, Any], expecte
 
 
 def test_it_is_asked_before_anything_is_changed() -> None:
-    tasks = load(ROOT / "playbooks/preflight.yml")[1]["tasks"]
+    (play,) = [play for play in load(ROOT / "playbooks/preflight.yml") if play["name"] == "Preflight"]
+    tasks = play["tasks"]
     [task] = [task for task in tasks if "undeclared_problems" in str(task.get("ansible.builtin.set_fact", {}))]
     assert set(task["ansible.builtin.set_fact"]) == {"variable_problems"} and task["tags"] == ["always"]
     given = {**inventory("prod", GROUPS, frce=1, app_name="Shop"), **task["vars"], "preflight_roles": ["monitoring"]}
