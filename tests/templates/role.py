@@ -41,9 +41,10 @@ def arguments(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def options(role: str) -> dict[str, Any]:
-    """What the role's argument specification says."""
+    """What the role's argument specification says, of all of its entry points that have tasks."""
     specs: dict[str, Any] = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]
-    return specs["main"]["options"]
+    entries = [entry for entry in specs if (ROLES / role / "tasks" / f"{entry}.yml").exists()]
+    return {name: option for entry in entries for name, option in (specs[entry].get("options") or {}).items()}
 
 
 @functools.cache
