@@ -15,7 +15,7 @@ import yaml
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import wiring
 from inventory import inventory, said
 from render import ROLES, evaluate
-from role import NAMES, arguments, engine, options, role_tasks, template
+from role import JUDGING, NAMES, arguments, engine, options, role_tasks, template
 from role import problems as role_problems
 
 # What Ansible itself takes for absent is no value of a parameter: these say what a file or a program gets.
@@ -92,7 +92,7 @@ def problems(environment: str, groups: Sequence[str], **changes: Any) -> dict[st
         environment, groups, groups={group: ["server"] for group in ("all", *groups)}, hosts={"server": {}}, **changes
     )
     given["__app_secret_problems"] = evaluate("app", SECRETS, given)
-    found = {role: role_problems(role, given) for role in NAMES if NEEDS.get(role, "app") in groups}
+    found = {role: role_problems(role, given) for role in JUDGING if NEEDS.get(role, "app") in groups}
     return {role: sentences for role, sentences in found.items() if sentences}
 
 
@@ -120,7 +120,7 @@ def test_each_judgement_is_asked() -> None:
         "certbot_certificates": [{"name": "a", "names": ["a_b"]}], "firewall_extra_rules": [{"name": "x"}],
         "monitoring_slo_objective": 7, "logging_keep_days": 0, "docker_min_memory_mb": 10**9,
     }  # fmt: skip
-    assert set(problems("prod", wiring.GROUPS, **wrong)) == set(NAMES)
+    assert set(problems("prod", wiring.GROUPS, **wrong)) == set(JUDGING)
 
 
 def examples() -> dict[str, dict[str, Any]]:
