@@ -163,6 +163,9 @@ class Plan:
             if name in self.reading.written[first]:
                 self.put.variables[name] = []
                 self.put.instead.append((name, "nothing: nobody logs in"))
+        if self.reading.written[first].get("certbot_own_certificates"):
+            self.put.variables |= {"certbot_enabled": True, "certbot_own_certificates": {}}
+            self.put.instead.append(("certbot_own_certificates", "certificates of the authority inside the lab"))
         self.refuse(self.put.missing)
         self.judge_data()
         self.secrets = self.work / "secrets"

@@ -223,6 +223,13 @@ def test_nothing_that_is_written_to_keeps_its_address(monkeypatch, tmp_path):
     }
 
 
+def test_keys_of_certificates_are_not_asked_for(monkeypatch, tmp_path):
+    own = {"kasaneha": {"fullchain": "PEM", "privkey": "{{ vault_key }}"}}
+    changes = {"certbot_enabled": False, "certbot_own_certificates": own}
+    put = judged(monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml=changes)).put.variables
+    assert put["certbot_enabled"] is True and put["certbot_own_certificates"] == {}
+
+
 def test_nobody_logs_in_at_a_registry(monkeypatch, tmp_path):
     login = [{"registry": "canary.example", "username": "me", "password": "{{ vault_token }}"}]
     found = judged(monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml={"docker_registry_login": login}))
