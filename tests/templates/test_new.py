@@ -103,11 +103,20 @@ def test_secrets_are_encrypted_where_a_vault_password_is_at_hand(run: Run, tmp_p
     assert done.returncode == 0, done.stdout
     file = tmp_path / "shop/group_vars/all/vault.yml"
     assert file.read_text().startswith("$ANSIBLE_VAULT;") and "NOT encrypted" not in done.stdout
+    assert "Every run needs it: --ask-vault-pass" in done.stdout
     found = variables(run, "--vault-password-file", "password")
     assert found["app_registry_login"] == [{"registry": "ghcr.io", "username": "me", "password": CANARY}]
     assert CANARY not in done.stdout + done.stderr and found["app_secrets"]["postgres_password"] not in done.stdout + done.stderr
     without = run("ansible-playbook", "kasaneha.deploy.site", "-i", "shop")
     assert without.returncode != 0 and re.search("[Vv]ault", without.stderr + without.stdout) and "changed=" not in without.stdout
+
+
+def test_a_server_that_does_not_answer_is_named_with_what_was_tried(run: Run) -> None:
+    assert new(run, server="127.0.0.1", ssh_port="1", ssh_user="deploy").returncode == 0
+    done = run("ansible-playbook", "kasaneha.deploy.site", "-i", "shop")
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0 and "1 server(s) cannot be reached; nothing was changed: - shop-1: " in said, said
+    assert "ansible_host (127.0.0.1), ansible_port (1) and ansible_user (deploy)" in said and "changed=0" in said
 
 
 def test_a_vault_id_is_as_good(run: Run, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import jinja2
 import pytest
 import yaml
 from ansible_collections.kasaneha.deploy.plugins.lookup import undeclared_problems
-from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description, wiring
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description, new, wiring
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import names as inventory_names
 from inventory import inventory
 from jinja2 import nodes
@@ -133,6 +133,7 @@ def test_nothing_of_ansible_s_own_is_refused() -> None:
 def test_what_playbooks_read_without_a_role_is_listed() -> None:
     """And nothing else is."""
     read = {name for name in read_by(PLAYBOOKS) if not name.startswith(("_", "ansible_", "fleet_"))} - MAGIC
+    read -= new.OPTIONS.keys() - {"app_name"}  # new.yml has no inventory, and judges its own
     options = DECLARED - inventory_names.PLAYBOOK_VARIABLES
     assert sorted(read - set_by([*PLAYBOOKS, *ROLE_FILES]) - options - inventory_names.PLAYBOOK_VARIABLES) == []
     wired = {
@@ -155,7 +156,8 @@ def test_the_lookup_judges_the_host_s_variables(changes: dict[str, Any], expecte
 
 
 def test_it_is_asked_before_anything_is_changed() -> None:
-    tasks = load(ROOT / "playbooks/preflight.yml")[1]["tasks"]
+    (play,) = [play for play in load(ROOT / "playbooks/preflight.yml") if play["name"] == "Preflight"]
+    tasks = play["tasks"]
     [task] = [task for task in tasks if "undeclared_problems" in str(task.get("ansible.builtin.set_fact", {}))]
     assert set(task["ansible.builtin.set_fact"]) == {"variable_problems"} and task["tags"] == ["always"]
     given = {**inventory("prod", GROUPS, frce=1, app_name="Shop"), **task["vars"], "preflight_roles": ["monitoring"]}

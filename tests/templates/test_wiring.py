@@ -26,6 +26,7 @@ GROUPS = {
     "monitoring": ["watch1"], "logging": ["watch1"],
 }  # fmt: skip
 MORE = {
+    "app_registry_login": [{"registry": "ghcr.io", "username": "me", "password": "of-this-test-alone"}],
     "app_secrets": {**SECRETS, "redis_password": "CANARY-redis-0123456789"},
     "logging_backend": "elasticsearch",
     "logging_page_users": {"operator": "$6$x$y"},
