@@ -81,7 +81,7 @@ class Fleet:
         shutil.copytree(ROOT / "playbooks", self.collection / "playbooks")
         for name in ("plugins", "meta", "galaxy.yml"):
             (self.collection / name).symlink_to(ROOT / name)
-        for path in sorted((ROOT / "roles").glob("*/meta")):
+        for path in sorted([*(ROOT / "roles").glob("*/meta"), *(ROOT / "roles").glob("*/defaults")]):
             shutil.copytree(path, self.collection / path.relative_to(ROOT))
         shutil.copytree(ROOT / "roles/release", self.collection / "roles/release", dirs_exist_ok=True)
         for role, steps in ROLES.items():
