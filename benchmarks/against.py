@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "lab")]
+
+import rehearse  # noqa: E402
+from rehearsal.plan import Plan  # noqa: E402
+
 TASK_TIME = re.compile(r"^kasaneha\.deploy\.(\w+) : .+? -{2,} +([0-9.]+)s$", re.M)
 ROLES = ("logging", "monitoring", "firewall", "backup", "certbot")
 FIRST = 120  # the last number of the first server's address
@@ -26,11 +31,23 @@ SHARE = {"noop": 45, "bare": 67}  # percent of the earlier commit that this one 
 
 
 class Side:
-    """A checkout and the server that it provisions."""
+    """A checkout and the server that its inventory describes."""
 
-    def __init__(self, name: str, checkout: Path, arguments: list[str], address: str) -> None:
-        self.name, self.checkout, self.arguments, self.address = name, checkout, arguments, address
+    def __init__(self, name: str, number: int, checkout: Path, inventory: str) -> None:
+        """
+        :param number: of the server: its address and its name come of it.
+        :param inventory: a directory of the checkout.
+        """
+        self.name, self.checkout = name, checkout
         self.seconds: dict[str, list[float]] = {}
+        self.address, self.container = f"198.51.100.{FIRST + number}", f"rehearsal-converge-{number}"
+        self.plan = Plan(rehearse.options([str(checkout / inventory)]))
+        self.plan.judge()
+        copied, reach = self.plan.sources
+        [file] = (reach / "host_vars").glob("*.yml")
+        said = {**yaml.safe_load(file.read_text()), "ansible_host": self.address, "lab_server": self.container}
+        file.write_text(yaml.safe_dump(said))
+        self.arguments = ["-i", str(copied), "-i", str(reach), "-e", f"@{self.plan.work}/standins.json"]
 
     def play(self, playbook: str, *more: str, checkout: Path | None = None) -> str:
         """Run a playbook; what it printed.
@@ -82,34 +99,22 @@ def earlier(commit: str) -> Iterator[Path]:
         shutil.rmtree(place.parent, ignore_errors=True)
 
 
-def sources(rehearsal, number: int) -> tuple[list[str], str]:
-    """Arguments of ansible-playbook for the server of one side, and its address: the rehearsal's, with an address of its own."""
-    inventory, reach = rehearsal.sources
-    own = reach.with_name(f"reach-{number}")
-    shutil.copytree(reach, own)
-    [file] = (own / "host_vars").glob("*.yml")
-    address = f"198.51.100.{FIRST + number}"
-    said = {**yaml.safe_load(file.read_text()), "ansible_host": address, "lab_server": f"rehearsal-converge-{number}"}
-    file.write_text(yaml.safe_dump(said))
-    return ["-i", str(inventory), "-i", str(own), "-e", f"@{rehearsal.work}/standins.json"], address
-
-
-def provision(side: Side, rehearsal, names: list[str], bare_runs: int) -> None:
+def provision(side: Side, bare_runs: int) -> None:
     """Make the server from nothing and provision it, as often as that is measured; the last one stays."""
     for _ in range(bare_runs):
         remove(side)
-        side.play("lab/create.yml", "-e", rehearsal.lab(), "--skip-tags", "lab_images", checkout=ROOT)
-        more = {"rehearsal_edge": side.address, "rehearsal_names": names}
-        side.play("lab/rehearsal/prepare.yml", "-e", yaml.safe_dump(more, default_flow_style=True, width=10**6), checkout=ROOT)
+        side.play("lab/create.yml", "-e", side.plan.lab(), "--skip-tags", "lab_images", checkout=ROOT)
+        outside = json.dumps({"rehearsal_edge": side.address, "rehearsal_names": side.plan.names()})
+        side.play("lab/rehearsal/prepare.yml", "-e", outside, checkout=ROOT)
         side.measure("bare")
-    side.play("site.yml")  # the timers of a first run have fired
+    side.play("site.yml")  # what only a second run can do, such as what depends on the certificate
 
 
 def remove(side: Side) -> None:
     """Remove a side's server."""
-    container = f"kasaneha-lab-rehearsal-converge-{int(side.address.rsplit('.', 1)[1]) - FIRST}"
-    subprocess.run(["docker", "rm", "--force", "--volumes", container], check=False, capture_output=True)
-    subprocess.run(["docker", "volume", "rm", "--force", f"{container}-docker"], check=False, capture_output=True)
+    name = f"kasaneha-lab-{side.container}"
+    subprocess.run(["docker", "rm", "--force", "--volumes", name], check=False, capture_output=True)
+    subprocess.run(["docker", "volume", "rm", "--force", f"{name}-docker"], check=False, capture_output=True)
 
 
 def compare(commit: str, inventory: str, runs: int, bare_runs: int) -> tuple[dict[str, dict], dict[str, dict]]:
@@ -118,34 +123,24 @@ def compare(commit: str, inventory: str, runs: int, bare_runs: int) -> tuple[dic
     :param commit: the earlier one.
     :param inventory: a directory of inventories/ with one host.
     """
-    import rehearse
-
-    rehearsal = rehearse.Rehearsal(rehearse.options([inventory]))
-    rehearsal.judge()
-    names = [str(name) for site in rehearsal.sites for key in ("names", "redirect_names") for name in site.get(key) or []]
-    try:
-        with rehearse.alone(), earlier(commit) as checkout:
-            sides = [
-                Side(name, place, *sources(rehearsal, number))
-                for number, (name, place) in enumerate((("parent", checkout), ("now", ROOT)))
-            ]
-            try:
+    sides: list[Side] = []
+    with rehearse.alone(), earlier(commit) as checkout:
+        try:
+            for number, (name, place) in enumerate((("parent", checkout), ("now", ROOT))):
+                sides.append(Side(name, number, place, inventory))
+            for side in sides:
+                provision(side, bare_runs)
+            for _ in range(runs):
                 for side in sides:
-                    provision(side, rehearsal, names, bare_runs)
-                for _ in range(runs):
-                    for side in sides:
-                        output = side.measure("noop")
-                        if re.search(r"changed=[1-9]", output):
-                            raise SystemExit(f"{side.name}: site.yml changed something:\n{output[-3000:]}")
-            finally:
-                for side in sides:
-                    remove(side)
-                for name in ("acme", "world"):
-                    subprocess.run(
-                        ["docker", "rm", "--force", f"kasaneha-lab-rehearsal-{name}"], check=False, capture_output=True
-                    )
-    finally:
-        rehearsal.tidy()
+                    output = side.measure("noop")
+                    if re.search(r"changed=[1-9]", output):
+                        raise SystemExit(f"{side.name}: site.yml changed something:\n{output[-3000:]}")
+        finally:
+            for side in sides:
+                remove(side)
+                side.plan.tidy()
+            for name in ("acme", "world"):
+                subprocess.run(["docker", "rm", "--force", f"kasaneha-lab-rehearsal-{name}"], check=False, capture_output=True)
     figures = {f"{kind}_{side.name}": report.figure("s", values) for side in sides for kind, values in side.seconds.items()}
     targets = {}
     for kind, limit in SHARE.items():

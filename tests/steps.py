@@ -39,10 +39,15 @@ def scenario(name: str, *needs: str, cores: float = 0.6, plain: bool = False, pr
     return Step(name, command, ("lab", *needs), cores)
 
 
-# In the order in which they start: what is waited for and what takes longest comes first, so that no core is left alone at the end.
+# In the order in which they start: what is waited for comes first, then what keeps whole cores busy, then what takes longest; scenarios, which
+# wait a good part of their time, run three side by side at the end.
 SUITE = (
     Step("lab", "lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true"),
     Step("ready", "lab/mitogen.sh lab/ready.sh", ("lab",)),
+    Step("unit", "python -m pytest -q tests/unit tests/templates", lab=False),
+    Step("collection", "tests/collection.sh", lab=False),
+    Step("lint", LINT, lab=False),
+    Step("containers", f'{PYTEST} -n 2 --dist loadfile -m "not long and not clock" tests/lab', ("lab",), cores=1.2),
     scenario("release", "ready"),
     scenario("operations", "ready"),
     scenario("default"),
@@ -57,10 +62,6 @@ SUITE = (
     scenario("backup", "ready"),
     scenario("debian12", plain=True),
     scenario("verify", "ready"),
-    Step("containers", f'{PYTEST} -n 2 --dist loadfile -m "not long and not clock" tests/lab', ("lab",), cores=1.2),
-    Step("collection", "tests/collection.sh", lab=False),
-    Step("unit", "python -m pytest -q tests/unit tests/templates", lab=False),
-    Step("lint", LINT, lab=False),
     Step("clock", f'{PYTEST} -m "not long and clock" tests/lab', ("lab",), alone=True),
 )
 CLEANUP = Step("cleanup", "lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory")

@@ -159,6 +159,13 @@ class Plan:
         self.put = standins.choose(
             self.said, services, self.sites, [self.release, self.next], invented, here, self.pulled, recipient
         )
+        for name in standins.LOGINS:
+            if name in self.reading.written[first]:
+                self.put.variables[name] = []
+                self.put.instead.append((name, "nothing: nobody logs in"))
+        if self.reading.written[first].get("certbot_own_certificates"):
+            self.put.variables |= {"certbot_enabled": True, "certbot_own_certificates": {}}
+            self.put.instead.append(("certbot_own_certificates", "certificates of the authority inside the lab"))
         self.refuse(self.put.missing)
         self.judge_data()
         self.secrets = self.work / "secrets"

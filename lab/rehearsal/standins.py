@@ -16,13 +16,15 @@ REMOTES = "/srv/rehearsal-remotes"
 # What the lab has an example of: the last two parts of an image's name -> its folder.
 EXAMPLES = {"kasaneha/backend": "app/backend", "kasaneha/frontend": "app/frontend"}
 DERIVED = ("postgres_url", "redis_url")
+# Logins at registries: nobody logs in anywhere.
+LOGINS = tuple(f"{role}_registry_login" for role in ("app", "docker", "logging", "monitoring"))
 # Set by the rehearsal whatever the inventory says; nobody reads the inventory's own.
 ALWAYS = (
     "app_secrets app_service_overrides docker_daemon_extra_options certbot_directory certbot_staging_directory certbot_ca_bundle "
     "certbot_eab_kid certbot_eab_hmac_key monitoring_alerts_off monitoring_receivers monitoring_smtp monitoring_heartbeat_url "
     "backup_remotes backup_rclone_config backup_recipients monitoring_page_users logging_page_users monitoring_grafana_password "
-    "logging_elasticsearch_secrets app_image_archive_dir app_build_secrets nginx_own_certificates"
-).split()
+    "logging_elasticsearch_secrets app_image_archive_dir certbot_own_certificates"
+).split() + list(LOGINS)
 
 
 @dataclass

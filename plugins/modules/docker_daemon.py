@@ -79,7 +79,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.io import docker, 
 UNIT = "docker.service"
 CONFIG = Path(daemon.CONFIG)
 BEFORE = CONFIG.with_name("daemon.json.before")  # there while it is not known whether the daemon starts with the new one
-FOLDERS = [Path(directory, "systemd/system") for directory in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")]
+DIRECTORIES = [Path(directory, "systemd/system") for directory in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")]
 STOP = "300"  # seconds; the daemon gives each container the time that it was promised
 
 
@@ -222,8 +222,8 @@ class Host:
 
 def unit_text() -> str:
     """The unit and its drop-ins from the disk: systemctl tells of those only that systemd has read."""
-    unit = [directory / UNIT for directory in FOLDERS if (directory / UNIT).is_file()][:1]
-    drop_ins = {path.name: path for directory in reversed(FOLDERS) for path in (directory / f"{UNIT}.d").glob("*.conf")}
+    unit = [directory / UNIT for directory in DIRECTORIES if (directory / UNIT).is_file()][:1]
+    drop_ins = {path.name: path for directory in reversed(DIRECTORIES) for path in (directory / f"{UNIT}.d").glob("*.conf")}
     return "\n".join(read(path) for path in (*unit, *(drop_ins[name] for name in sorted(drop_ins))))
 
 

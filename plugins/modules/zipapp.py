@@ -22,7 +22,8 @@ options:
   dest:
     description:
       - Where to put it. Anybody may run it; owner and group are those of the user who writes it.
-      - These commands read C(/etc/<app>/), with the first part of the file's name in the place of C(<app>), as in C(shop-backup).
+      - V(backup.cli) and V(logs.command) read C(/etc/<app>/), with the first part of the file's name in the place of C(<app>), as in
+        C(shop-backup).
     type: path
     required: true
 attributes:

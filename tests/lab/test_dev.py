@@ -64,7 +64,7 @@ def test_one_message_for_each_thing_that_is_missing(developer: Developer) -> Non
     found = problems(done)
     assert [problem.split(" on dev")[0] for problem in found[:2]] == [
         f"app_services.backend.build.dockerfile: there is no Dockerfile {developer.home}/empty/Dockerfile.dev",
-        f"app_services.frontend.source.path: there is no folder {developer.home}/nowhere",
+        f"app_services.frontend.source.path: there is no directory {developer.home}/nowhere",
     ]
     assert re.fullmatch(r"app_services.backend.publish: port 28080 is taken by .*Stop it, or choose another port\.", found[2])
     assert len(found) == 3

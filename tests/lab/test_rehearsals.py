@@ -104,7 +104,7 @@ SHOP = {
         "worker": {"image": "registry.example/shop/worker", "command": ["./worker"], "secrets": {"DATABASE_URL": "postgres_url"}},
     },
     "app_migrations": {"service": "web", "command": ["./main", "migrate"]},
-    "nginx_sites": [{"names": ["shop.example"], "upstream": "web", "probes": ["/", {"path": "/health", "release_key": "release"}]}],
+    "nginx_sites": [{"names": ["shop.example"], "upstream": "web", "probes": ["/", {"path": "/version", "release_key": "release"}]}],
     "certbot_email": "admin@shop.example",
     "certbot_directory": f"http://{CANARY}/directory",
     "monitoring_receivers": [

@@ -17,6 +17,7 @@ from render import ROLES, evaluate
 
 GROUPS = ("app", "backup", "cache", "db", "edge", "logging", "monitoring")
 NAMES = sorted(path.name for path in ROLES.iterdir())
+JUDGING = [name for name in NAMES if name != "release"]  # nobody sets its options: the wiring makes them of other roles'
 
 
 def tasks(listed: Any) -> Iterator[dict[str, Any]]:
@@ -54,7 +55,7 @@ def base(role: str) -> tuple[DataLoader, dict[str, Any]]:
     loader.set_basedir(str(ROLES / role))
     values: dict[str, Any] = generate_ansible_template_vars(path.name, fullpath=str(path))
     values |= {"inventory_hostname": "server", "ansible_check_mode": False, "role_path": str(ROLES / role)}
-    for file in (path, ROLES / role / "vars/main.yml"):
+    for file in (path, *sorted((ROLES / role / "vars").glob("*.yml"))):
         values |= loader.load_from_file(str(file), trusted_as_template=True)
     values |= loader.load(trust_as_template(json.dumps(inventory("prod", GROUPS))))
     for _file, task in role_tasks(role):

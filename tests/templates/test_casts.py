@@ -19,7 +19,7 @@ from ansible.module_utils.common.validation import check_type_bool, check_type_i
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import problems as inventory_problems
 from jinja2 import nodes
 from render import ROLES
-from role import NAMES, engine, options, template
+from role import JUDGING, NAMES, engine, options, template
 
 ROOT = ROLES.parent
 CASTS = {"bool": {"bool"}, "int": {"int"}, "float": {"float"}}
@@ -126,7 +126,8 @@ def test_what_counts_as_cast(source: str, found: list[str]) -> None:
 def values(role: str, **changes: Any) -> dict[str, Any]:
     """What the variables of a role become, where no run has to tell something first."""
     run = engine(role, **changes)
-    return {name: template(run, f"{{{{ {name} }}}}") for name in yaml.safe_load((ROLES / role / "vars/main.yml").read_text())}
+    names = [name for file in sorted((ROLES / role / "vars").glob("*.yml")) for name in yaml.safe_load(file.read_text())]
+    return {name: template(run, f"{{{{ {name} }}}}") for name in names}
 
 
 # Of that role no variable depends on a boolean or a number, without what a run finds out: their tasks and templates read it.
@@ -182,5 +183,5 @@ def test_what_yaml_made_a_value_already() -> None:
 def test_every_role_asks_for_it_before_anything_is_changed(value: Any, problems: int) -> None:
     asked = "{{ lookup('kasaneha.deploy.cast_problems', role_path) + [] }}"
     assert len(template(engine("certbot", certbot_staging=value), asked)) == problems
-    for role in NAMES:
+    for role in JUDGING:
         assert "lookup('kasaneha.deploy.cast_problems', role_path)" in (ROLES / role / "tasks/problems.yml").read_text()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import yaml
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import wiring
 from inventory import inventory, said
 from render import ROLES, evaluate
-from role import NAMES, arguments, engine, options, role_tasks, template
+from role import JUDGING, NAMES, arguments, engine, options, role_tasks, template
 from role import problems as role_problems
 
 # What Ansible itself takes for absent is no value of a parameter: these say what a file or a program gets.
@@ -49,13 +49,15 @@ def test_a_loop_over_nothing_is_noticed() -> None:
     assert rendered("monitoring", "{{ monitoring_page_users | join }}") == ""
 
 
-def made(role: str) -> Iterator[tuple[str, str, bool]]:
+def made(role: str, tasks: Iterable[tuple[str, Any]] = ()) -> Iterator[tuple[str, str, bool]]:
     """File of tasks, path under /run, and whether it is a directory that is made there; in the order of a run."""
-    for file, task in role_tasks(role):
-        for given in arguments(task):
-            for path in (str(rendered(role, given[key])) for key in ("path", "dest") if key in given):
-                if path.startswith(("/run/", "/var/run/")):
-                    yield file, path, given.get("state") == "directory"
+    for file, task in tasks or role_tasks(role):
+        for parameters in arguments(task):
+            files = parameters.get("files", [])  # of the module `files`
+            for given in [parameters, *((rendered(role, files) or []) if isinstance(files, str) else files)]:
+                path, when = (rendered(role, str(given.get(key, ""))) for key in ("path" if "path" in given else "dest", "when"))
+                if str(path).startswith(("/run/", "/var/run/")) and when not in (False, "False"):
+                    yield file, str(path), given.get("state") == "directory"
 
 
 @pytest.mark.parametrize("role", NAMES)
@@ -75,7 +77,11 @@ def test_a_directory_that_is_lost_at_a_reboot_is_made_before_it_is_used(role: st
 
 def test_such_a_directory_is_seen() -> None:
     """The negative control."""
-    assert [path for _file, path, directory in made("monitoring") if not directory]
+    listed = [{"path": "/run/{{ app_name }}", "state": "directory"}, {"path": "/run/b/c", "when": False}, {"path": "/run/b/d"}]
+    tasks = [("a.yml", {"ansible.builtin.copy": {"dest": "/run/a/b"}}), ("b.yml", {"kasaneha.deploy.files": {"files": listed}}),
+             ("c.yml", {"ansible.builtin.file": {"path": "/etc/a"}})]  # fmt: skip
+    found = list(made("app", tasks))
+    assert found == [("a.yml", "/run/a/b", False), ("b.yml", "/run/kasaneha", True), ("b.yml", "/run/b/d", False)]
 
 
 # --- what a preflight says of them ------------------------------------------------------------------------
@@ -92,7 +98,7 @@ def problems(environment: str, groups: Sequence[str], **changes: Any) -> dict[st
         environment, groups, groups={group: ["server"] for group in ("all", *groups)}, hosts={"server": {}}, **changes
     )
     given["__app_secret_problems"] = evaluate("app", SECRETS, given)
-    found = {role: role_problems(role, given) for role in NAMES if NEEDS.get(role, "app") in groups}
+    found = {role: role_problems(role, given) for role in JUDGING if NEEDS.get(role, "app") in groups}
     return {role: sentences for role, sentences in found.items() if sentences}
 
 
@@ -120,7 +126,7 @@ def test_each_judgement_is_asked() -> None:
         "certbot_certificates": [{"name": "a", "names": ["a_b"]}], "firewall_extra_rules": [{"name": "x"}],
         "monitoring_slo_objective": 7, "logging_keep_days": 0, "docker_min_memory_mb": 10**9,
     }  # fmt: skip
-    assert set(problems("prod", wiring.GROUPS, **wrong)) == set(NAMES)
+    assert set(problems("prod", wiring.GROUPS, **wrong)) == set(JUDGING)
 
 
 def examples() -> dict[str, dict[str, Any]]:

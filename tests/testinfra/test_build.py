@@ -173,7 +173,7 @@ def test_a_dockerfile_that_is_not_there_is_said_before_anything(root, source):
     done = deploy(source, app_release="v9", sources=str(source / "nowhere"))
     said = " ".join(done.stdout.split())
     assert done.returncode != 0 and "2 problem(s) to solve first; nothing was changed" in said
-    assert f"app_services.backend.build.context: there is no folder {source}/nowhere/backend on localhost" in said
+    assert f"app_services.backend.build.context: there is no directory {source}/nowhere/backend on localhost" in said
     assert state(root) == before
 
 

@@ -179,7 +179,9 @@ def repeated_defaults(root: Path = ROOT) -> list[str]:
 
     The wiring (``playbooks/group_vars``) is the one place that may.
     """
-    owned = {name for path in (root / "roles").glob("*/defaults/main.yml") for name in load(path) or {}}
+    owned = {name for path in (root / "roles").glob("*/defaults/main.yml") for name in load(path) or {}} - {
+        "app_name"
+    }  # which is everybody's
     found = []
     for path in files(root):
         name = path.relative_to(root).as_posix()

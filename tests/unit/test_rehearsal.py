@@ -223,6 +223,20 @@ def test_nothing_that_is_written_to_keeps_its_address(monkeypatch, tmp_path):
     }
 
 
+def test_keys_of_certificates_are_not_asked_for(monkeypatch, tmp_path):
+    own = {"kasaneha": {"fullchain": "PEM", "privkey": "{{ vault_key }}"}}
+    changes = {"certbot_enabled": False, "certbot_own_certificates": own}
+    put = judged(monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml=changes)).put.variables
+    assert put["certbot_enabled"] is True and put["certbot_own_certificates"] == {}
+
+
+def test_nobody_logs_in_at_a_registry(monkeypatch, tmp_path):
+    login = [{"registry": "canary.example", "username": "me", "password": "{{ vault_token }}"}]
+    found = judged(monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml={"docker_registry_login": login}))
+    assert json.loads((found.work / "standins.json").read_text())["docker_registry_login"] == []
+    assert "docker_registry_login" not in judged(monkeypatch, tmp_path, PROD).put.variables
+
+
 def test_backups_that_are_encrypted_are_encrypted_with_a_key_of_the_rehearsal(monkeypatch, tmp_path):
     key = "age1" + "q" * 58
     found = judged(monkeypatch, tmp_path, changed(tmp_path, group_vars__all__main_yml={"backup_recipients": [key]}))

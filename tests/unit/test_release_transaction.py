@@ -66,6 +66,9 @@ FAULTS: dict[str, list[dict[str, Any]]] = {  # what becomes of a host
         {"ansible.builtin.copy": {"src": "{{ app_name }}/../" + source, "dest": "{{ app_name }}/" + target, "remote_src": True}}
         for source, target in (("later.json", "run.json"), ("later.json", "fence.json"), ("v3.json", "release.json"))
     ],
+    "is another run's": [
+        {"ansible.builtin.copy": {"src": "{{ app_name }}/../later.json", "dest": "{{ app_name }}/fence.json", "remote_src": True}}
+    ],
 }
 
 
@@ -166,6 +169,14 @@ def test_a_run_that_lost_its_lock_changes_nothing_more_not_even_back(fleet: Flee
     assert fleet.shown() == ("v3", ["blue", "blue"])  # the edges are as the later run finds them
     assert fleet.did() == ["configure", "service"]
     assert (journal.Releases(fleet.folder / "app1").run() or {})["id"] == "99-b"
+
+
+def test_what_changes_a_host_is_told_of_the_run_however_deep_it_is_included(fleet: Fleet) -> None:
+    """The module that switches is given the run by the role that releases, and refuses where another one holds the host."""
+    said = fleet.release("is another run's", edge2="switch")
+    assert fleet.code != 0 and "v2 was not released" in said, said[-3000:]
+    assert "edge2: Switch: This run lost its lock" in said, said[-3000:]
+    assert fleet.shown() == ("v1", ["blue", "blue"])
 
 
 def test_a_commit_that_was_written_stays_whatever_became_of_its_answer(fleet: Fleet) -> None:

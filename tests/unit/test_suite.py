@@ -194,3 +194,22 @@ def test_the_number_of_a_process_that_was_given_again_is_not_ended(tmp_path, mon
     assert other.poll() is None
     other.kill()
     other.wait()
+
+
+def test_scenarios_that_create_servers_at_once_know_each_of_them(tmp_path):
+    """Each has a key; one of them follows another server at its address, and those of others stay."""
+    known = tmp_path / "known_hosts"
+    known.write_text("198.51.100.7 ssh-ed25519 old\n198.51.100.70 ssh-ed25519 other\n")
+    writers = [
+        subprocess.Popen([ROOT / "lab/know.sh", known, f"198.51.100.{number}", f"ssh-ed25519 key{number}"])
+        for number in range(1, 31)
+    ]
+    assert [writer.wait() for writer in writers] == [0] * 30
+    lines = known.read_text().splitlines()
+    assert sorted(lines) == sorted(
+        ["198.51.100.70 ssh-ed25519 other", *(f"198.51.100.{number} ssh-ed25519 key{number}" for number in range(1, 31))]
+    )
+    again = subprocess.run(
+        [ROOT / "lab/know.sh", known, "198.51.100.30", "ssh-ed25519 key30"], capture_output=True, text=True, check=True
+    )
+    assert not again.stdout and known.read_text().splitlines() == lines  # the second time changes nothing

@@ -188,7 +188,7 @@ def json_problems(text: str, path: str) -> list[str]:
         good = isinstance(json.loads(text), dict)
     except ValueError:
         good = False
-    return [] if good else [f"{path}: is not a JSON object. Mend it, or move it away."]
+    return [] if good else [f"{path}: is not a JSON object. Fix it, or move it away."]
 
 
 def bracketed(address: str) -> str:

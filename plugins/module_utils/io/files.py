@@ -222,9 +222,9 @@ def invalid(changes: Iterable[Change], scratch: str) -> list[str]:
     for number, change in enumerate(changes):
         if not change.validate or change.before.content == change.after.content:
             continue
-        folder = os.path.join(scratch, f"validate-{number}")
-        os.mkdir(folder, 0o700)
-        copy = os.path.join(folder, os.path.basename(change.path))  # some programs look at the name
+        directory = os.path.join(scratch, f"validate-{number}")
+        os.mkdir(directory, 0o700)
+        copy = os.path.join(directory, os.path.basename(change.path))  # some programs look at the name
         try:
             _write(copy, change.after)
             command = [word.replace("%s", copy) for word in shlex.split(change.validate)]
@@ -237,7 +237,7 @@ def invalid(changes: Iterable[Change], scratch: str) -> list[str]:
         except FileNotFoundError as error:
             found.append(f"{change.path}: cannot be validated, there is no {error.filename}. Install it first.")
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
     return found
 
 
@@ -256,8 +256,8 @@ def apply(changes: Iterable[Change]) -> None:
     for change in reversed(changes):  # what is in a directory before it
         if change.after.state == "absent":
             _remove(change.path)
-    for folder in sorted({os.path.dirname(change.path) for change in changes}):
-        _sync(folder)
+    for directory in sorted({os.path.dirname(change.path) for change in changes}):
+        _sync(directory)
 
 
 @contextlib.contextmanager
@@ -266,9 +266,9 @@ def _staged(changes: list[Change]) -> Iterator[list[tuple[Change, str]]]:
     staged: list[tuple[Change, str]] = []
     try:
         for change in changes:
-            folder, name = os.path.split(change.path)
-            _parents(folder)
-            temporary = os.path.join(folder, f".{name}.{os.getpid()}.new")
+            directory, name = os.path.split(change.path)
+            _parents(directory)
+            temporary = os.path.join(directory, f".{name}.{os.getpid()}.new")
             staged.append((change, temporary))
             _remove(temporary)
             if change.after.state == "link":
@@ -319,10 +319,10 @@ def _remove(path: str) -> None:
             os.unlink(path)
 
 
-def _sync(folder: str) -> None:
+def _sync(directory: str) -> None:
     """Bring what was renamed in a directory to the disk."""
     with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.docker import registry
@@ -52,7 +52,9 @@ def problems(facts: Mapping[str, Any], specs: Mapping[str, spec.Options]) -> lis
         *app_host.log_option_problems(facts["log_options"], facts["log_driver"], facts["engine"]),
     ]
     found += _reach_problems(facts)
-    found += app_host.docker_problems(*facts["own"][:2], facts["own"][3].get("stdout", "?")) if facts["own"] else []
+    if facts["own"]:
+        docker, compose, _containers, user = facts["own"]
+        found += app_host.docker_problems(docker, compose, user.get("stdout", "?"))
     found += _source_problems(facts)
     found += app_host.volume_problems(facts["volume"], facts["postgres_major"], facts["postgres_volume"])
     return found + inventory_problems.port_problems(
@@ -98,11 +100,11 @@ def _source_problems(facts: Mapping[str, Any]) -> list[str]:
     return app_host.path_problems(facts["services"], built and host == first, states, facts["build_host"] if built else host)
 
 
-def _listening(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _listening(facts: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Who listens besides the application. A host whose containers run has its ports for them."""
     if facts["own"]:
         taken = [
             result["item"] for result in facts["tried"] if result.get("elapsed", 0) >= 1
         ]  # nobody gave the port up for a second
         return app_host.listeners(taken, facts["own"][2].get("stdout_lines", []))
-    return [] if facts["running"] else list(facts["listening"])
+    return [] if facts["running"] else facts["listening"]

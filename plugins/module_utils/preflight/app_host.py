@@ -62,12 +62,12 @@ def path_problems(services: Mapping[str, Any], build: bool, found: Mapping[str, 
         ]
     missing: list[str] = []
     for variable, path in source_paths(services, build).items():
-        folder = not variable.endswith(".dockerfile")
+        directory = not variable.endswith(".dockerfile")
         state = found.get(path, {})
         if any(path.startswith(f"{other}/") for other in missing) or path in missing:
-            continue  # one message for one missing folder
-        if not state.get("exists") or bool(state.get("isdir")) != folder:
-            kind = "folder" if folder else "Dockerfile"
+            continue  # one message for one missing directory
+        if not state.get("exists") or bool(state.get("isdir")) != directory:
+            kind = "directory" if directory else "Dockerfile"
             missing.append(path)
             problems.append(f"{variable}: there is no {kind} {path} on {host}. Check the source out there, or name where it is.")
     return problems
@@ -93,7 +93,7 @@ def listeners(taken: Iterable[int], lines: Iterable[str]) -> list[dict[str, Any]
 
 
 def volume_problems(names: Iterable[str], major: Any, volume: str) -> list[str]:
-    """Judge the folders in PostgreSQL's volume: data of another major would be passed over, and an empty database made."""
+    """Judge the directories in PostgreSQL's volume: data of another major would be passed over, and an empty database made."""
     names = set(names)
     others = sorted((name for name in names if re.fullmatch("[0-9]+", name)), key=int)
     way_out = "to keep it. On a developer's machine `make dev-reset` throws it away."

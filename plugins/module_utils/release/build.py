@@ -54,10 +54,10 @@ def _remedy(failed: Mapping[str, Any]) -> list[str]:
 
 
 def mount_points(services: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Folders in a mounted source that are the container's own."""
+    """Directories in a mounted source that are the container's own."""
     return [
-        f"{service['source']['path']}/{folder}"
+        f"{service['source']['path']}/{directory}"
         for service in services.values()
         if "source" in service
-        for folder in service["source"].get("keep", [])
+        for directory in service["source"].get("keep", [])
     ]

@@ -11,12 +11,12 @@ from typing import Any
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import names, spec
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import health, secrets
 
-# Names of containers, folders and nginx upstreams.
+# Names of containers, directories and nginx upstreams.
 NAME = re.compile("[a-z][a-z0-9-]*")
 APP_NAME = re.compile("[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 NAME_RULE = "It names containers, units and files: use a letter, then a-z, 0-9 and dashes, at most 30, with no dash at the end."
 
-# name:/path in the container, and whether it may be written to. The role puts the name under the application's own folder.
+# name:/path in the container, and whether it may be written to. The role puts the name under the application's own directory.
 VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*:(/[A-Za-z0-9_./@+-]+)(:ro|:rw)?")
 MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(b|[kmg]b?)", re.IGNORECASE)  # as Compose reads it
 UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
@@ -168,7 +168,7 @@ def _limits(where: str, service: Mapping[str, Any], processors: int) -> list[str
 
 
 def _mounts(where: str, service: Mapping[str, Any]) -> list[str]:
-    """Folders that outlive a release."""
+    """Directories that outlive a release."""
     problems = []
     targets: list[str] = []
     volumes = service.get("volumes")
@@ -178,7 +178,7 @@ def _mounts(where: str, service: Mapping[str, Any]) -> list[str]:
             targets.append(found[1].rstrip("/"))
         elif isinstance(volume, str):
             problems.append(
-                f"{where}.volumes: {volume!r} is not name:/path. Name a folder and where it is in the container, "
+                f"{where}.volumes: {volume!r} is not name:/path. Name a directory and where it is in the container, "
                 "e.g. uploads:/app/uploads, with :ro at the end for read only."
             )
     problems += [
@@ -198,7 +198,7 @@ def _paths(where: str, service: Mapping[str, Any]) -> list[str]:
             instead = f"Write /{path}." if plain else "Begin with a slash, without blanks and without ..."
             problems.append(f"{where}.{key}: {path!r} is not an absolute path. {instead}")
     if service.get("assets") == "/":
-        problems.append(f"{where}.assets: / is the whole image. Name the folder of the files that have a hash in their names.")
+        problems.append(f"{where}.assets: / is the whole image. Name the directory of the files that have a hash in their names.")
     return problems
 
 

@@ -247,4 +247,4 @@ def test_report() -> None:
 @pytest.mark.parametrize(("text", "good"), [("{}", True), ('{"debug": true}', True), ("", False), ("[]", False), ("{,}", False)])
 def test_a_file_to_merge_is_a_json_object(text, good):
     found = inventory_problems.json_problems(text, "/etc/docker/daemon.json")
-    assert found == ([] if good else ["/etc/docker/daemon.json: is not a JSON object. Mend it, or move it away."])
+    assert found == ([] if good else ["/etc/docker/daemon.json: is not a JSON object. Fix it, or move it away."])

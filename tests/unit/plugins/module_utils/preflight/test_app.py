@@ -77,11 +77,11 @@ PRIVATE = {"bind_address": "10.0.0.1"}
                 "image_source": "build", "services": {"web": {**WEB, "build": {"context": "/src"}}},
                 "sources": [{"item": "/src", "stat": {"exists": False}}, {"item": "/src/Dockerfile", "stat": {"exists": False}}],
             },
-            ["app_services.web.build.context: there is no folder /src on b."],
+            ["app_services.web.build.context: there is no directory /src on b."],
         ),
         (
             {"services": {"web": {**WEB, "source": {"path": "/src"}}}, "sources": [{"item": "/src", "stat": {"exists": False}}]},
-            ["app_services.web.source.path: there is no folder /src on a."],
+            ["app_services.web.source.path: there is no directory /src on a."],
         ),
         # PostgreSQL's volume
         ({"volume": ["14"]}, ["app_postgres_major: is 15, but the volume shop-postgres holds a database of PostgreSQL 14."]),

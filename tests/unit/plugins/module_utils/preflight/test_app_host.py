@@ -73,9 +73,9 @@ def test_paths_have_names() -> None:
         ({}, []),
         (
             {"/src/b": NOTHING, "/src/b/Dockerfile.dev": NOTHING},
-            ["app_services.backend.source.path: there is no folder /src/b on here."],
+            ["app_services.backend.source.path: there is no directory /src/b on here."],
         ),
-        ({"/src/w": FILE}, ["app_services.worker.build.context: there is no folder /src/w on here."]),
+        ({"/src/w": FILE}, ["app_services.worker.build.context: there is no directory /src/w on here."]),
         (
             {"/src/w/Dockerfile": NOTHING},
             ["app_services.worker.build.dockerfile: there is no Dockerfile /src/w/Dockerfile on here."],

@@ -245,7 +245,7 @@ def test_without_services_migrations_have_none() -> None:
         ({"health": {"status": 204}}, []),
         ({"assets": "/usr/share/nginx/html/_astro"}, []),
         ({"assets": "_astro/"}, [".assets: '_astro/' is not an absolute path. Write /_astro/."]),
-        ({"assets": "/"}, [".assets: / is the whole image. Name the folder of the files that have a hash in their names."]),
+        ({"assets": "/"}, [".assets: / is the whole image. Name the directory of the files that have a hash in their names."]),
         ({"assets": "/srv/../etc"}, [".assets: '/srv/../etc' is not an absolute path. Begin with a slash, without blanks and without .."]),
         ({"after": ["worker"]}, [".after: 'worker' is not one of app_services (backend)."]),
         ({"after": ["bckend"]}, [".after: 'bckend' is not one of app_services (backend). Did you mean backend?"]),
