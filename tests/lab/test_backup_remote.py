@@ -148,7 +148,7 @@ def test_copies_go_with_their_set_and_an_empty_disk_removes_none(shop: Shop, s3:
 def documented(app: str) -> list[list[str]]:
     """The commands that docs/backups.md gives for a new machine, in their order."""
     text = (ROOT / "docs/backups.md").read_text().partition("\n## A new machine\n")[2].partition("\n## ")[0]
-    lines = [line for block in text.split("```")[1::2] for line in block.strip().splitlines()]
+    lines = [line for block in text.split("```")[1::2] for line in block.partition("\n")[2].strip().splitlines()]
     return [line.replace("kasaneha-backup", f"{app}-backup").split() for line in lines]
 
 

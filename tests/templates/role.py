@@ -41,10 +41,17 @@ def arguments(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def options(role: str) -> dict[str, Any]:
-    """What the role's argument specification says, of all of its entry points that have tasks."""
+    """What the role's argument specification says."""
     specs: dict[str, Any] = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]
-    entries = [entry for entry in specs if (ROLES / role / "tasks" / f"{entry}.yml").exists()]
-    return {name: option for entry in entries for name, option in (specs[entry].get("options") or {}).items()}
+    return specs["main"]["options"]
+
+
+def settable(role: str) -> dict[str, Any]:
+    """The same with those of other entry points that have a default."""
+    specs: dict[str, Any] = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
+    others = {name: option for spec in specs.values() for name, option in (spec.get("options") or {}).items() if name in defaults}
+    return {**others, **options(role)}
 
 
 @functools.cache

@@ -130,8 +130,8 @@ def values(role: str, **changes: Any) -> dict[str, Any]:
     return {name: template(run, f"{{{{ {name} }}}}") for name in names}
 
 
-# Of that role no variable depends on a boolean or a number, without what a run finds out: their tasks and templates read it.
-QUIET = {"firewall"}
+# Of those roles no variable depends on a boolean or a number, without what a run finds out: their tasks and templates read it.
+QUIET = {"docker", "firewall"}
 
 
 @pytest.mark.parametrize("role", NAMES)

@@ -15,7 +15,7 @@ from ansible.template import trust_as_template
 from ansible_collections.kasaneha.deploy.plugins.filter.wiring import settings
 from inventory import INVENTORIES, SECRETS, wiring
 from render import ROLES
-from role import NAMES, options
+from role import NAMES, options, settable
 from scope import PLAYBOOKS, Scope
 
 # Everything that can be had, on several hosts.
@@ -109,7 +109,7 @@ def other(name: str, option: dict[str, Any]) -> Any:
     return {"bool": option.get("default") is False, "int": 4242, "float": 0.4242, "dict": {"own": name}}.get(kind, f"own {name}")
 
 
-OWN = {role: {name: other(name, option) for name, option in options(role).items()} for role in NAMES}
+OWN = {role: {name: other(name, option) for name, option in settable(role).items()} for role in NAMES}
 
 
 def defaults(role: str) -> dict[str, Any]:

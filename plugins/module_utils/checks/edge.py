@@ -31,7 +31,7 @@ def checks(
     every = [name for site in sites for name in [*site["names"], *site.get("redirect_names", [])]]
     edge.ask(main[0], f"/{token}", headers={"X-Forwarded-For": "192.0.2.66", "X-Real-IP": "192.0.2.66", "X-Request-ID": 'a"b'})
     found = [
-        _guarded("every site answers", lambda: site_problems(edge, main)),
+        _guarded("every site answers", lambda: site_problems(edge, sites)),
         _guarded("TLS 1.2 and 1.3, and nothing older", lambda: version_problems(edge, main[0])),
         _guarded("every name has a TLS of its own, strangers have none", lambda: name_problems(edge, every)),
         _guarded("requests for a name that is not ours get no answer", lambda: stranger_problems(edge, main[0])),
@@ -56,12 +56,14 @@ def _guarded(what: str, ask: Callable[[], Iterator[str]]) -> dict[str, str]:
         return check(what, f"there is no connection: {error}")
 
 
-def site_problems(edge: Any, names: Sequence[str]) -> Iterator[str]:
-    """The first page of each site."""
-    for name in names:
-        answer = edge.ask(name, "/")
+def site_problems(edge: Any, sites: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The first probe of each site, which is its first page unless it names another: an API need not have one."""
+    for site in sites:
+        name, probe = site["names"][0], (site.get("probes") or ["/"])[0]
+        path = str(probe["path"] if isinstance(probe, Mapping) else probe)
+        answer = edge.ask(name, path)
         if answer.status != 200:
-            yield f"{name} answers {answer.status or answer.body}"
+            yield f"{name}{path if path != '/' else ''} answers {answer.status or answer.body}"
 
 
 def version_problems(edge: Any, name: str) -> Iterator[str]:

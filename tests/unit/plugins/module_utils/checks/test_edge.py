@@ -84,6 +84,17 @@ def when(answer: Answer, **wanted: Any) -> Callable[..., Answer | None]:
     return lambda **asked: answer if all(asked[key] == value for key, value in wanted.items()) else None
 
 
+@pytest.mark.parametrize("probe", ["/info", {"path": "/info", "release_key": "release"}])
+def test_a_site_without_a_first_page_answers_where_its_probe_is(probe: Any) -> None:
+    sites = [SITES[0], {"names": ["b.test"], "probes": [probe]}]
+
+    def answering(status: int) -> Edge:
+        return Edge(lambda name, path, **_: Answer(status if path == "/info" else 404, PAGE) if name == "b.test" else None)
+
+    assert list(checks_edge.site_problems(answering(200), sites)) == []
+    assert list(checks_edge.site_problems(answering(503), sites)) == ["b.test/info answers 503"]
+
+
 def test_a_good_edge_passes() -> None:
     checks = checks_edge.checks(Edge(), SITES, LIMITS, [], "t")
     assert len(checks) == 10 and not failed(Edge()) and not any(entry["skipped"] for entry in checks)
