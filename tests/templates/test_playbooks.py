@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from role import NAMES, role_tasks
 
 ROOT = Path(__file__).parent.parent.parent
 # Nobody is there: an order that passes gets as far as the host that cannot be reached.
@@ -34,3 +35,24 @@ def test_an_order_that_is_not_clear_is_refused(case: str, tmp_path: Path) -> Non
     said = " ".join(done.stdout.split())
     assert done.returncode != 0 and sentence in said, said
     assert re.search(r"changed=0 ", said)
+
+
+def hopeful(role: str) -> list[str]:
+    """Tasks that ask whether they succeeded, of an answer that is told so whatever happened: `failed_when: false` is judged before `until`."""
+    return [
+        f"{role}/tasks/{file}: {task['name']}"
+        for file, task in role_tasks(role)
+        if task.get("failed_when") is False and re.search(r"is succe(ss|eded)", str(task.get("until", "")))
+    ]
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_what_is_tried_again_is_judged_by_its_answer(role: str) -> None:
+    assert hopeful(role) == []
+
+
+def test_a_task_that_always_succeeds_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control."""
+    task = {"name": "Wait", "until": "__a is succeeded and __a.json.b", "failed_when": False}
+    monkeypatch.setitem(hopeful.__globals__, "role_tasks", lambda role: [("a.yml", task)])
+    assert hopeful("app") == ["app/tasks/a.yml: Wait"]
