@@ -146,9 +146,11 @@ def test_fault_slow_start(backend):
     app.healthy()
 
 
-def test_fault_crash_after_healthy(backend):
-    app = backend(FAULT="crash_after_healthy", FAULT_SECONDS="2").healthy()
-    assert app.health().ok
+def test_fault_crash_after_served(backend):
+    app = backend(FAULT="crash_after_served", FAULT_SECONDS="2").healthy()
+    time.sleep(2.5)
+    assert app.status == "running" and app.health().ok  # whoever asks it directly proves it, and does not use it
+    assert app.get("/api/v1/info", headers={"X-Forwarded-For": "192.0.2.1"}).ok
     assert app.ended() == 1
 
 

@@ -21,12 +21,12 @@ from settings import Settings
 from traffic import Traffic
 
 
-def create(settings: Settings, on_healthy: Callable[[], None]) -> tuple[Traffic, Database]:
+def create(settings: Settings, on_proxied: Callable[[], None]) -> tuple[Traffic, Database]:
     app = FastAPI(title="kasaneha", openapi_url=None)
     app.include_router(journal.router, prefix="/api/v1")
     app.state.settings = settings
     database = app.state.database = Database(settings.database_url, settings.release)
-    traffic = Traffic(app, settings.release)
+    traffic = Traffic(app, settings.release, on_proxied)
     cache = connect_cache(settings.redis_url)
     Info("app", "The running release").info({"release": settings.release, "env": settings.env})
 
@@ -50,8 +50,6 @@ def create(settings: Settings, on_healthy: Callable[[], None]) -> tuple[Traffic,
         (database_is, _), (cache_is, _) = await asyncio.gather(database_state(), cache_state("PING"))
         good = database_is == "ok" and cache_is in ("ok", "off") and not traffic.draining
         response.status_code = 500 if settings.fault == "health_500" else 200 if good else 503
-        if response.status_code == 200:
-            on_healthy()
         return {
             "status": "ok" if response.status_code == 200 else "unavailable",
             "release": settings.release,

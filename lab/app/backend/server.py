@@ -33,8 +33,8 @@ async def serve(settings: Settings) -> int:
         else:
             stop.set()
 
-    def on_healthy() -> None:
-        if settings.fault == "crash_after_healthy" and not crash:
+    def on_proxied() -> None:
+        if settings.fault == "crash_after_served" and not crash:
             crash.append(loop.call_later(settings.fault_lasts(10), os._exit, 1))
 
     # As process 1 of a container, a signal without a handler has no effect at all.
@@ -49,7 +49,7 @@ async def serve(settings: Settings) -> int:
         except TimeoutError:
             pass
 
-    traffic, database = app.create(settings, on_healthy)
+    traffic, database = app.create(settings, on_proxied)
     await database.pool.open()  # returns at once; until the database answers, /health says so
     server = Server(
         uvicorn.Config(

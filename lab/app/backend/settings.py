@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
-FAULTS = ("never_listens health_500 slow_start crash_after_healthy ignore_sigterm failing_migration slow_migration").split()
+FAULTS = ("never_listens health_500 slow_start crash_after_served ignore_sigterm failing_migration slow_migration").split()
 ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 

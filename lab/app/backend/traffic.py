@@ -7,6 +7,7 @@ import asyncio
 import logging
 import re
 import uuid
+from collections.abc import Callable
 from time import perf_counter
 
 from prometheus_client import Counter, Histogram
@@ -20,9 +21,10 @@ DURATION = Histogram("http_request_duration_seconds", "From the request to the e
 
 
 class Traffic:
-    def __init__(self, app, release: str) -> None:
+    def __init__(self, app, release: str, on_proxied: Callable[[], None]) -> None:
         self.app = app
         self.release = release
+        self.on_proxied = on_proxied  # a request came through a proxy, so this release is served
         self.in_flight = 0
         self.draining = False
 
@@ -30,7 +32,10 @@ class Traffic:
         if scope["type"] != "http":
             return
         began, status = perf_counter(), None
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        headers = dict(scope["headers"])
+        if b"x-forwarded-for" in headers:
+            self.on_proxied()
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given, re.ASCII) else uuid.uuid4().hex
         counted = scope["path"] not in PROBES
 
