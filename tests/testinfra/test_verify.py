@@ -61,7 +61,7 @@ MEND = [
 BROKEN = {
     "UFW's rules": "add allow 80/tcp from anywhere (IPv6)",
     "no change of the firewall": "run site.yml again",
-    "the container firewall": "is not loaded",
+    "the container firewall is loaded": "is not loaded",
     "come back at boot": "firewall-rollback is disabled",
     "every network": "strange (strange0) is not",
     "containers publish": "leak publishes 0.0.0.0 port 8098/tcp",
