@@ -125,6 +125,7 @@ def test_a_commit_whose_answer_is_lost_is_not_undone():
     one_release(goal)
 
 
+@pytest.mark.long  # sometimes a request hangs for half a minute soon after the host vanished, and why is not known yet
 def test_a_dead_host_is_left_out_and_its_replacement_catches_up():
     goal = "v1.2.0" if record()["release"] == "v1.1.0" else "v1.1.0"
     before = record()["release"]
