@@ -67,7 +67,7 @@ def dressed(answer: Answer, cache: str | None, html: bool = True) -> None:
     [
         ("/", "GET", 200, "no-cache", True),
         ("/", "HEAD", 200, "no-cache", True),
-        ("/favicon.ico", "GET", 200, None, False),
+        ("/favicon.ico", "GET", 200, "public, max-age=86400", False),
         ("/cached", "GET", 200, "public, max-age=5", True),  # the application's own word
         ("/_astro/app.0a1b2c3d.js", "GET", 200, "public, max-age=31536000, immutable", False),
         ("/_astro/only-in-the-container.js", "GET", 200, "public, max-age=31536000, immutable", False),
