@@ -21,8 +21,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "lab")]
 
-import rehearse  # noqa: E402
-from rehearsal.plan import Plan  # noqa: E402
+import rehearse  # noqa: E402 - of the directory that the line above adds
+from rehearsal.plan import Plan  # noqa: E402 - likewise
 
 TASK_TIME = re.compile(r"^kasaneha\.deploy\.(\w+) : .+? -{2,} +([0-9.]+)s$", re.M)
 ROLES = ("logging", "monitoring", "firewall", "backup", "certbot")
@@ -96,7 +96,9 @@ def earlier(commit: str) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["git", "worktree", "remove", "--force", str(place)], cwd=ROOT, check=False, capture_output=True)
-        shutil.rmtree(place.parent, ignore_errors=True)
+        shutil.rmtree(
+            place.parent, ignore_errors=True
+        )  # an empty temporary directory, if git left one: no reason to lose a measurement
 
 
 def provision(side: Side, bare_runs: int) -> None:

@@ -18,7 +18,7 @@ import report
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "collections")]
-from ansible_collections.kasaneha.deploy.plugins.plugin_utils import zipapp  # noqa: E402
+from ansible_collections.kasaneha.deploy.plugins.plugin_utils import zipapp  # noqa: E402 - as it stands in this checkout
 
 BOX, WRITER = "kasaneha-lab-logs-bench", "kasaneha-lab-logs-writer"
 CONFIG = {

@@ -9,6 +9,7 @@ exec 9>>"$1.lock"
 flock 9
 ! grep -qxF "$2 $3" "$1" 2>/dev/null || exit 0
 new=$(mktemp "$1.XXXXXX")
+# grep ends with 1 where nothing else is in the file, and with 2 where there is none yet.
 { grep -vF "$2 " "$1" 2>/dev/null || true; echo "$2 $3"; } >"$new"
 mv "$new" "$1"
 echo changed
