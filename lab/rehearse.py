@@ -36,6 +36,7 @@ from rehearsal.run import Run, checks  # noqa: E402
 RATE = 20  # requests per second: each of the users far below every limit
 LOCK = Path(tempfile.gettempdir()) / "kasaneha-rehearsal.lock"
 BEFORE_AND_AFTER = 3  # seconds of load around the release and the rollback
+LINES = 30  # of the log of a step that failed
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -49,12 +50,9 @@ def options(arguments: list[str]) -> argparse.Namespace:
     add("--data", type=Path, metavar="DIRECTORY", help="start on the data of a backup: the directory of a set")
     add("--identity", type=Path, metavar="FILE", help="the private key of age that opens it")
     add("--extra", type=Path, metavar="FILE", help="variables that the inventory has only at the real place, as YAML")
-    add(
-        "--after-verify",
-        default="",
-        metavar="COMMAND",
-        help="run this once the servers are verified; it fails the rehearsal if it fails",
-    )
+    hook = "run this once the servers are verified{}; it fails the rehearsal if it fails"
+    add("--after-verify", default="", metavar="COMMAND", help=hook.format(""))
+    add("--after-reboot", default="", metavar="COMMAND", help=hook.format(" after the reboot"))
     add("--keep", action="store_true", help="leave the servers there")
     add("--down", action="store_true", help="remove what an earlier rehearsal left there, and do nothing else")
     return parser.parse_args(arguments)
@@ -95,8 +93,7 @@ class Rehearsal:
         if self.plan.chosen.data:
             step("real data", self.restore_data)
         step("verify.yml", lambda: verified(play("playbooks/verify.yml")))
-        if self.plan.chosen.after_verify:
-            step("checks of yours", self.after_verify)
+        self.hook("checks of yours", self.plan.chosen.after_verify)
         if self.plan.groups["app"] and self.plan.groups["edge"]:
             step("release and rollback under load", self.release_under_load)
         else:
@@ -110,6 +107,7 @@ class Rehearsal:
             left_out("backup, restore, drill", "No host is in the group backup.")
         step("reboot", lambda: done(play("molecule/reboot.yml")))
         step("verify.yml after the reboot", lambda: verified(play("playbooks/verify.yml")))
+        self.hook("checks of yours after the reboot", self.plan.chosen.after_reboot)
 
     def restore_data(self) -> str:
         """Put the data of --data in the place of the empty ones, as on a new machine."""
@@ -124,8 +122,8 @@ class Rehearsal:
         identity = {"identity": str(self.plan.chosen.identity.resolve())} if self.plan.chosen.identity else {}
         return shown(self.steps.play("playbooks/restore.yml", backup=data.name, fetch=True, foreign=True, **identity))
 
-    def after_verify(self) -> str:
-        """A command of whoever rehearses, which may look at the servers."""
+    def hook(self, name: str, command: str) -> None:
+        """A command of whoever rehearses, which may look at the servers; none, no step."""
         first = sorted(self.plan.hosts)[0]
         told = {
             "REHEARSAL_INVENTORY": str(ROOT / f"lab/state/rehearsal-{first}.yml"),
@@ -134,20 +132,8 @@ class Rehearsal:
             "LAB_SECRETS": str(self.plan.secrets),
             "SITE": str(self.plan.sites[0]["names"][0]) if self.plan.sites else "",
         }
-        log = self.plan.place / "logs/after-verify.log"
-        with open(log, "wb") as file:
-            ended = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", self.plan.chosen.after_verify],
-                cwd=ROOT,
-                env={**os.environ, **told},
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        if ended.returncode:
-            raise RehearsalError(f"`{self.plan.chosen.after_verify}` failed: {lines[-1] if lines else 'without a word'}")
-        return lines[-1] if lines else ""
+        if command:
+            self.steps.step(name, lambda: self.steps.shell(name, command, told))
 
     def release_under_load(self) -> str:
         """Deploy and roll back while users ask; none of them may lose a request."""
@@ -290,6 +276,11 @@ def alone() -> Iterator[None]:
         yield
 
 
+def tail(log: Path) -> str:
+    """The last lines of a log: what failed stands there."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-LINES:])
+
+
 def end(number: int, _frame: object) -> None:
     """A signal ends the rehearsal as a failure does: nothing is left."""
     raise RehearsalError(f"it was ended by {signal.Signals(number).name}.")
@@ -330,11 +321,14 @@ def main(arguments: list[str]) -> int:
                 plan.tidy()
         page, text = report.write(plan.place, rehearsal.result(reason, ended))
         print(f"\n{text}\nReport: {page}")
+        if rehearsal.steps.failed_log:
+            print(f"\nThe end of {rehearsal.steps.failed_log}:\n{tail(rehearsal.steps.failed_log)}")
         if chosen.keep:
             print(
                 f"The servers are still there: ansible-playbook playbooks/status.yml {shlex.join(plan.arguments())}\n"
                 f"Remove them: make rehearse-down INVENTORY={chosen.inventory}"
             )
+        sys.stdout.flush()  # before what stands on stderr, wherever both go
         if left:
             print(f"rehearsal: these could not be removed: {', '.join(left)}. docker rm --force removes them.", file=sys.stderr)
         if reason:

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,8 @@ class Run:
         """
         self.logs, self.arguments = logs, list(arguments)
         self.steps: list[Step] = []
+        self.log: Path | None = None  # of the step that runs
+        self.failed_log: Path | None = None  # of the step that failed
         self.origin = time.time()
 
     def step(self, name: str, work: Callable[[], str | tuple[str, list[tuple[str, str]]]]) -> None:
@@ -93,6 +95,7 @@ class Run:
         """
         one = Step(name, round(time.time() - self.origin, 1))
         self.steps.append(one)
+        self.log = None
         print(f"{time.strftime('%H:%M:%S')}  {name} ...", flush=True)
         began = time.monotonic()
         try:
@@ -105,6 +108,7 @@ class Run:
             one.result, one.note = "failed", type(error).__name__
             raise
         finally:
+            self.failed_log = self.log if one.result == "failed" else None
             one.seconds = round(time.monotonic() - began, 1)
             print(
                 f"{time.strftime('%H:%M:%S')}  {name}: {one.result}, {one.seconds:.0f} s{'. ' + one.note if one.note else ''}",
@@ -125,8 +129,7 @@ class Run:
         Raises:
             RehearsalError: if it fails, with host and reason.
         """
-        number = len(list(self.logs.glob("*.log"))) + 1
-        log = self.logs / f"{number:02}-{Path(playbook).stem}.log"
+        log = self.next_log(Path(playbook).stem)
         told = self.logs / f"{log.stem}.json"
         command = ["lab/mitogen.sh", "ansible-playbook", playbook, *self.arguments]
         command += [*(["-e", json.dumps(variables)] if variables else []), *options]
@@ -149,6 +152,28 @@ class Run:
             host, reason = failure(result, log.read_text(errors="replace"))
             raise RehearsalError(f"{host}: {reason}" if host and not reason.startswith(f"{host}: ") else reason)
         return result
+
+    def shell(self, name: str, command: str, told: Mapping[str, str]) -> str:
+        """Run a command of somebody's; its last line.
+
+        Raises:
+            RehearsalError: if it fails, with the command and its last line.
+        """
+        log = self.next_log(name.replace(" ", "-"))
+        with open(log, "wb") as file:
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", command],
+                cwd=ROOT, env={**os.environ, **told}, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, check=False,
+            )  # fmt: skip
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        if done.returncode:
+            raise RehearsalError(f"`{command}` failed: {lines[-1] if lines else 'without a word'}")
+        return lines[-1] if lines else ""
+
+    def next_log(self, name: str) -> Path:
+        """The file for what comes next."""
+        self.log = self.logs / f"{len(list(self.logs.glob('*.log'))) + 1:02}-{name}.log"
+        return self.log
 
     def as_json(self) -> list[dict[str, Any]]:
         """The steps, for a file."""

@@ -150,8 +150,19 @@ def test_a_command_after_verify_gets_the_servers_and_may_fail(played, capsys):
     assert played.run("--after-verify", 'test -d "$LAB_SECRETS" && echo "$REHEARSAL_SERVER $SITE"') == 0
     said = [step["note"] for step in played.result()["steps"] if step["name"] == "checks of yours"]
     assert said == ["kasaneha-lab-rehearsal-kasaneha-prod kasaneha.app"]
-    assert played.run("--after-verify", "echo nothing is right; exit 3") == 1
-    assert "failed: nothing is right" in capsys.readouterr().err
+    capsys.readouterr()
+    assert played.run("--after-verify", "echo the reason; echo nothing is right; exit 3") == 1
+    told = capsys.readouterr()
+    assert "failed: nothing is right" in told.err and "The end of " in told.out and "\nthe reason\nnothing is right\n" in told.out
+
+
+def test_a_command_after_the_reboot_comes_last(played):
+    ran = played.place / "ran"
+    assert played.run("--after-verify", f"echo first >>{ran}", "--after-reboot", f"echo last >>{ran}") == 0
+    assert ran.read_text().split() == ["first", "last"]
+    names = [step["name"] for step in played.result()["steps"]]
+    assert names.index("checks of yours") == names.index("verify.yml") + 1
+    assert names[-2:] == ["verify.yml after the reboot", "checks of yours after the reboot"]
 
 
 def test_servers_that_are_kept_stay_until_they_are_removed(played, capsys):
