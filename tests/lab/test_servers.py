@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+BESIDE = ("--extra-vars", "lab_first=120")  # a rehearsal beside these tests has addresses from .100 up
 NAMES = ["newcomer-a", "newcomer-b"]
 
 
 def play(playbook: str, inventory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run a lab playbook on an inventory; images and registry are there already, and stay for the scenarios beside."""
     return subprocess.run(
-        ["ansible-playbook", f"lab/{playbook}.yml", "-i", str(inventory), "--skip-tags", "lab_images", *options],
+        ["ansible-playbook", f"lab/{playbook}.yml", "-i", str(inventory), "--skip-tags", "lab_images", *BESIDE, *options],
         cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "LAB_KEEP": "true"},
     )  # fmt: skip
 
