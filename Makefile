@@ -65,7 +65,7 @@ images: setup-dev ## the lab's images and the example application against their 
 	tests/run.sh containers clock
 
 molecule: setup-dev ## whole servers
-	tests/run.sh release interrupted operations logging backup edge default fleet fleet_outages firewall verify applications newcomer debian12 cleanup
+	tests/run.sh rehearse release interrupted operations logging backup edge fleet fleet_outages firewall verify variants applications newcomer debian12 cleanup
 
 bench-converge: setup-dev ## seconds of demo, repeated demo and no-op site.yml; AGAINST=<commit>: of site.yml beside that of the commit
 	python benchmarks/converge.py $(if $(AGAINST),--against $(AGAINST))

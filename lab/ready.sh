@@ -29,6 +29,7 @@ forget
 server=kasaneha-lab-ready
 LAB_KEEP=true ansible-playbook lab/destroy.yml -i lab/ready # what a killed run left
 ansible-playbook lab/create.yml -i lab/ready --skip-tags lab_images
+ansible-playbook site.yml -i lab/ready --check --diff # on a bare server all of it can be planned
 ansible-playbook site.yml -i lab/ready
 # Each server made from it has host keys of its own; a stop in order is what a reboot begins with.
 docker exec "$server" sh -c 'rm -f /etc/ssh/ssh_host_*; rm -rf /tmp/* /var/tmp/*; journalctl --quiet --rotate; sync'

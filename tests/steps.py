@@ -39,18 +39,25 @@ def scenario(name: str, *needs: str, cores: float = 0.6, plain: bool = False, pr
     return Step(name, command, ("lab", *needs), cores)
 
 
+# inventories/prod as it is shipped, on a throw-away server: its own steps, and testinfra's checks of the server that it made.
+CHECKS = f"{PYTEST} --hosts=ansible://all --ansible-inventory=$REHEARSAL_INVENTORY tests/testinfra/test_default.py"
+REHEARSE = (
+    "LAB_KEEP=true ANSIBLE_SKIP_TAGS=lab_images python lab/rehearse.py inventories/prod"
+    f" --after-verify '{CHECKS}' --after-reboot '{CHECKS} -m reboot'"
+)
+
 # In the order in which they start: what is waited for comes first, then what keeps whole cores busy, then what takes longest; scenarios, which
 # wait a good part of their time, run three side by side at the end.
 SUITE = (
     Step("lab", "lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true"),
     Step("ready", "lab/mitogen.sh lab/ready.sh", ("lab",)),
+    Step("rehearse", REHEARSE, ("lab",)),
     Step("unit", "python -m pytest -q tests/unit tests/templates", lab=False),
     Step("collection", "tests/collection.sh", lab=False),
     Step("lint", LINT, lab=False),
     Step("containers", f'{PYTEST} -n 2 --dist loadfile -m "not long and not clock" tests/lab', ("lab",), cores=1.2),
     scenario("release", "ready"),
     scenario("operations", "ready"),
-    scenario("default"),
     scenario("fleet"),
     scenario("fleet_outages"),
     scenario("firewall", "ready", plain=True),
@@ -58,18 +65,22 @@ SUITE = (
     scenario("edge"),
     scenario("applications"),
     scenario("newcomer"),
+    scenario("variants", "ready"),
     scenario("logging", "ready"),
     scenario("backup", "ready"),
     scenario("debian12", plain=True),
     scenario("verify", "ready"),
     Step("clock", f'{PYTEST} -m "not long and clock" tests/lab', ("lab",), alone=True),
 )
-CLEANUP = Step("cleanup", "lab/mitogen.sh ansible-playbook lab/destroy.yml -i molecule/default/inventory")
+CLEANUP = Step("cleanup", "lab/mitogen.sh ansible-playbook lab/destroy.yml -i lab/ready")
 
 # `make proof STEP=…`: an hour at most each. A benchmark writes a result of its own, of the others suite.py notes that they passed.
 LONG = "export LONG=true; "
-REHEARSED = (
-    f'{PYTEST} -m "not long" --hosts=ansible://all --ansible-inventory=$REHEARSAL_INVENTORY tests/testinfra/test_default.py'
+# What `new` writes for somebody, rehearsed as it stands.
+NEW = (
+    "rm -rf .cache/new && mkdir -p .cache/new && (export ANSIBLE_CONFIG=$PWD/ansible.cfg && cd .cache/new && ansible-playbook ../../playbooks/new.yml"
+    " -i localhost, -e app_name=shop -e image=registry.example/shop:v1.0.0 -e domain=shop.example -e server=203.0.113.10 -e ssh_user=deploy"
+    " -e health=/health -e postgres=true -e redis=true) && LAB_KEEP=true python lab/rehearse.py .cache/new/shop"
 )
 PROOF = (
     *(
@@ -85,10 +96,10 @@ PROOF = (
         ("lab",),
         alone=True,
     ),
-    # The inventories as they are shipped; on prod's server the checks of scenario `default`.
-    Step("rehearse", f"LAB_KEEP=true python lab/rehearse.py inventories/prod --after-verify '{REHEARSED}'", ("lab",), alone=True),
+    # The other inventories as they are shipped.
     Step("rehearse-staging", "LAB_KEEP=true python lab/rehearse.py inventories/staging", ("lab",), alone=True),
     Step("rehearse-fleet", "LAB_KEEP=true python lab/rehearse.py inventories/example-fleet", ("lab",), alone=True),
+    Step("rehearse-new", NEW, ("lab",), alone=True),
     Step("long-rehearse", f"LAB_KEEP=true {PYTEST} -m long tests/lab/test_rehearsals.py", ("lab",), alone=True),
     Step("development", f"{PYTEST} tests/lab/test_dev.py", ("lab",), alone=True),
     scenario("adopt", prefix=LONG),
@@ -97,7 +108,19 @@ PROOF = (
         Step(f"long-{step.name}", LONG + step.command, step.needs, alone=True)
         for step in SUITE
         if step.name
-        in ("release", "interrupted", "operations", "logging", "backup", "edge", "fleet", "fleet_outages", "firewall", "default")
+        in (
+            "release",
+            "interrupted",
+            "operations",
+            "logging",
+            "backup",
+            "edge",
+            "fleet",
+            "fleet_outages",
+            "firewall",
+            "verify",
+            "variants",
+        )
     ),
 )
 ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
@@ -105,7 +128,7 @@ ALL = {step.name: step for step in (*SUITE, CLEANUP, *PROOF)}
 EVERY = tuple(step.name for step in SUITE)
 CODE = ("lint", "unit", "collection")
 SCENARIOS = (
-    "default",
+    "rehearse",  # none of molecule's, and a whole server like them
     "release",
     "interrupted",
     "fleet",
@@ -119,6 +142,7 @@ SCENARIOS = (
     "debian12",
     "applications",
     "newcomer",
+    "variants",
 )
 READY = (
     "release",
@@ -128,23 +152,26 @@ READY = (
     "backup",
     "firewall",
     "verify",
+    "variants",
 )  # they start from the server that the step ready makes
-RELEASE = ("release", "interrupted", "fleet", "fleet_outages", "default", "applications")
+RELEASE = ("release", "interrupted", "fleet", "fleet_outages", "rehearse", "applications")
 # Pattern of a path from the top -> the steps that a change there can touch, besides CODE. The first that matches counts.
 RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"(\.ci/|\.config/|ansible\.cfg|pyproject\.toml|requirements|lab/setup\.sh|lab/mitogen\.sh|tests/(run\.sh|suite\.py|steps\.py|conftest\.py))", EVERY),
     (r"(docs/|changelogs/|CHANGELOG|README|LICENSE|\.gitignore|\.yamllint|[^.]*\.md$|roles/[^/]+/README\.md)", ()),
-    (r"(Makefile|galaxy\.yml|meta/|collections/)", ("default",)),
+    (r"(Makefile|galaxy\.yml|meta/|collections/)", ("variants",)),
     (r"benchmarks/", ()),
     (r"tests/(unit|templates)/|tests/(collection\.sh|config\.yml|compare_tests\.py)", ()),
-    (r"tests/lab/test_rehearsals\.py|lab/(rehears|images/standin)|inventories/example-fleet/", ()),  # `make proof`
+    (r"tests/lab/test_rehearsals\.py|lab/images/standin|inventories/example-fleet/", ()),  # `make proof`
+    (r"lab/rehears", ("rehearse",)),
     (r"tests/lab/", ("containers", "clock")),
-    (r"tests/testinfra/test_(refusals|variants|default)\.py", ("default",)),
+    (r"tests/testinfra/test_default\.py", ("rehearse",)),
+    (r"tests/testinfra/test_refusals\.py", ("verify",)),
     (r"tests/testinfra/test_(monitoring|outages|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
     (r"tests/testinfra/test_ready\.py", READY),
     (r"tests/testinfra/releases\.py", ("release", "interrupted")),
     (r"tests/testinfra/fleet\.py|molecule/fleet/inventory/", ("fleet", "fleet_outages")),
-    (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "fleet_outages", "applications", "containers")),
+    (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "fleet_outages", "applications", "rehearse", "containers")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),
     (r"tests/testinfra/(knock|neighbour)\.py", ("firewall",)),
@@ -156,32 +183,32 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"inventories/(dev|example)/", ()),
     (r"(inventories/|site\.yml)", tuple(name for name in SCENARIOS if name not in ("edge", "applications", "newcomer"))),
     (r"lab/(source|efk)", ()),
-    (r"lab/(demo\.yml)", ("default",)),
+    (r"lab/demo\.yml", ()),
     (r"lab/images/(pages|miniflux)/", ("applications", "newcomer", "containers")),
-    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "fleet_outages", "applications", "containers", "clock")),
+    (r"lab/images/(load|acme)/", ("edge", "release", "interrupted", "fleet", "fleet_outages", "applications", "rehearse", "containers", "clock")),
     (r"lab/", EVERY),
-    (r"roles/firewall/", ("firewall", "verify", "default", "debian12")),
-    (r"roles/docker/", ("default", "debian12", "fleet", "fleet_outages", "firewall", "newcomer")),
-    (r"roles/nginx/", ("default", "edge", "release", "verify", "applications", "debian12", "containers", "clock")),
-    (r"roles/certbot/", ("edge", "default", "newcomer")),
-    (r"roles/app/", ("default", "release", "verify", "fleet", "fleet_outages", "debian12", "applications", "newcomer")),
+    (r"roles/firewall/", ("firewall", "verify", "rehearse", "debian12", "logging")),
+    (r"roles/docker/", ("rehearse", "debian12", "fleet", "fleet_outages", "firewall", "newcomer")),
+    (r"roles/nginx/", ("rehearse", "edge", "release", "verify", "applications", "debian12", "containers", "clock")),
+    (r"roles/certbot/", ("edge", "rehearse", "newcomer")),
+    (r"roles/app/", ("rehearse", "variants", "release", "verify", "fleet", "fleet_outages", "debian12", "applications", "newcomer")),
     (r"roles/release/", RELEASE),
-    (r"roles/backup/", ("operations", "backup", "release", "default", "applications")),
-    (r"roles/logging/", ("logging", "operations", "release", "default", "applications")),
-    (r"roles/monitoring/", ("operations", "release", "default", "applications")),
-    (r"playbooks/(adopt|tasks/adopt)", ("default",)),
-    (r"playbooks/certificates", ("edge", "default")),
-    (r"playbooks/(backup|restore|verify_backup)", ("backup", "default", "applications")),
+    (r"roles/backup/", ("operations", "backup", "release", "rehearse", "applications")),
+    (r"roles/logging/", ("logging", "operations", "release", "rehearse", "applications")),
+    (r"roles/monitoring/", ("operations", "release", "rehearse", "applications")),
+    (r"playbooks/(adopt|tasks/adopt)", ("rehearse",)),
+    (r"playbooks/certificates", ("edge", "rehearse")),
+    (r"playbooks/(backup|restore|verify_backup)", ("backup", "rehearse", "applications")),
     (r"playbooks/(deploy|rollback|release|freeze|maintenance)", RELEASE),
     (r"playbooks/(new|templates/new/)", ("newcomer",)),
     (r"playbooks/", SCENARIOS),
-    (r"plugins/(module_utils/adopt/|module_utils/release/(build|source)\.|\w+/(adopt|development|source)\w*\.)", ("default",)),
+    (r"plugins/(module_utils/adopt/|module_utils/release/(build|source)\.|\w+/(adopt|development|source)\w*\.)", ("rehearse", "variants")),
     (r"plugins/(module_utils/backup/|\w+/(backup|pg_)\w*\.)", ("backup", "containers", "clock")),
     (r"plugins/(module_utils/logs/|\w+/logs?_?\w*\.)", ("logging", "containers", "clock")),
     (r"plugins/(module_utils/(monitoring/|checks/monitoring)|\w+/(alert|grafana|monitoring|scrape)\w*\.)", ("operations",)),
-    (r"plugins/(module_utils/(firewall/|checks/firewall)|\w+/(firewall|ufw|port_scan)\w*\.)", ("firewall", "verify", "default", "debian12")),
+    (r"plugins/(module_utils/(firewall/|checks/firewall)|\w+/(firewall|ufw|port_scan)\w*\.)", ("firewall", "verify", "rehearse", "debian12", "logging")),
     (r"plugins/(module_utils/(docker/registry|inventory/new)|\w+/(login_|needed_logins|new_(problems|description)|vault_encrypted))", ("newcomer",)),
-    (r"plugins/(module_utils/edge/(acme|certificate\w*)|\w+/(acme|cert|issue|hsts|own_certificate)\w*\.)", ("edge", "default")),
+    (r"plugins/(module_utils/edge/(acme|certificate\w*)|\w+/(acme|cert|issue|hsts|own_certificate)\w*\.)", ("edge", "rehearse")),
     (r"plugins/(module_utils/(release/|edge/state|io/http)|\w+/(blue_green|run_owner|new_record|release)\w*\.)",
      (*RELEASE, "edge", "containers", "clock")),
     (r"plugins/", tuple(name for name in EVERY if name not in ("lab", "ready"))),

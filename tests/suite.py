@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 LOGS = ROOT / ".cache/logs"
 LOCK = Path(tempfile.gettempdir()) / "kasaneha-lab.lock"
 ANSI = re.compile(r"(\x1b|\\e)\[[0-9;]*m")
-WORDS = re.compile(r"^(fatal:|failed:|FAILED |E  |\[ERROR\])|: error:")
+WORDS = re.compile(r"^(fatal:|failed:|FAILED |E  |\[ERROR\]|rehearsal: )|: error:")
 
 
 @dataclass

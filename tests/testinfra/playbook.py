@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
-INVENTORY = ROOT / "molecule" / os.environ.get("MOLECULE_SCENARIO_NAME", "default") / "inventory"
+INVENTORY = ROOT / "molecule" / os.environ.get("MOLECULE_SCENARIO_NAME", "verify") / "inventory"
 
 
 def play(playbook: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:

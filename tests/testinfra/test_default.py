@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server after site.yml, seen by SSH and from outside; what a reboot can break is looked at again after one."""
+"""The server of a rehearsal of inventories/prod, seen by SSH and from outside; what a reboot can break is looked at again after one."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_api_is_backed_by_postgresql_through_tls_and_by_redis(browse):
     info = json.loads(body)
     assert status == 200 and info["release"] == "v1.0.0"
     assert info["database"] == "ok" and info["database_tls"] is True and info["cache"] == "ok"
-    assert json.loads(browse("/api/v1/info")[2])["visits"] == info["visits"] + 1
+    assert json.loads(browse("/api/v1/info")[2])["visits"] > info["visits"]  # monitoring asks as well
 
 
 def test_a_session_is_created_and_its_answer_streamed(browse):

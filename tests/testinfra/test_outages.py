@@ -176,7 +176,7 @@ def test_what_comes_slowly_is_noticed(root, ask, received):
     wait(lambda: [alert["labels"]["alertname"] for alert in ask("alerts")["alerts"]] == ["Watchdog"], 120, "all is well again")
 
 
-@pytest.mark.long  # scenario default starts its server again
+@pytest.mark.long  # the rehearsal starts its server again
 def test_after_a_reboot_all_of_it_is_back_and_nothing_is_stale(root, ask, received, variables):
     began = time.time()
     subprocess.run(["docker", "restart", "--timeout", "30", "kasaneha-lab-molecule-operations"], check=True, capture_output=True)

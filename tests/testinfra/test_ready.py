@@ -14,6 +14,7 @@ DIFFERS = {
     "release": (),
     "interrupted": (),
     "verify": (),
+    "variants": (),
     "firewall": (f"{ROLE}docker : Bring Docker's daemon to its settings",),
     "backup": (f"{ROLE}backup : Write the configuration",),
     # They watch a second host and take its journal: databases and containers stay as they are.

@@ -110,7 +110,7 @@ def test_refused_before_anything_is_changed(case):
     done = play("site.yml", **variables)
     assert done.returncode != 0
     message = done.stdout[done.stdout.index("problem(s) to solve first; nothing was changed") :]
-    lines = [line for line in message.splitlines() if "- molecule-default: " in line]
+    lines = [line for line in message.splitlines() if "- ready: " in line]
     for words in problems:
         assert any(all(word in line for word in words) for line in lines), (words, message)
     assert re.search(r"changed=0 ", done.stdout) and not re.search(r"^changed:", done.stdout, re.MULTILINE)

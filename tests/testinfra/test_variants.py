@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What else a server can be asked for: images from archives and from source, secrets as files, another password,
-a release that never gets ready. Runs after the other checks and leaves the server as it found it."""
+a release that never gets ready. Leaves the server as it found it."""
 
 from __future__ import annotations
 

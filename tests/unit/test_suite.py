@@ -74,6 +74,22 @@ def test_every_scenario_is_a_step_and_asks_for_the_server_it_starts_from():
         assert ("ready" in steps.ALL[name].needs) == any("lab_ready: true" in text for text in texts), name
 
 
+def test_every_test_that_takes_long_has_a_step_that_runs_it():
+    """Those on whole servers; the tests of a scenario are run by the step of its name, with LONG, beside the usual one."""
+    checks = ROOT / "tests/testinfra"
+    lists = {file.parent.name: file.read_text() for file in (ROOT / "molecule").glob("*/verify.yml")}
+    for file in checks.glob("test_*.py"):
+        if "mark.long" not in file.read_text():
+            continue
+        names = [name for name, text in lists.items() if file.name in text] or [file.stem.removeprefix("test_")]
+        assert any(
+            "export LONG=true" in steps.ALL[step].command
+            for name in names
+            for step in (name, f"long-{name}")
+            if step in steps.ALL
+        ), file.name
+
+
 def test_two_scenarios_at_least_run_on_plain_ansible():
     assert sum("LAB_PLAIN=true" in step.command for step in steps.SUITE) >= 2
 
@@ -99,7 +115,7 @@ def test_rules_name_steps_and_each_is_used():
     ("path", "touched", "untouched"),
     [
         ("docs/edge.md", {"lint", "unit", "collection"}, {"edge", "release"}),
-        ("roles/nginx/templates/site.conf.j2", {"edge", "release", "default", "unit"}, {"operations"}),
+        ("roles/nginx/templates/site.conf.j2", {"edge", "release", "rehearse", "unit"}, {"operations"}),
         ("plugins/module_utils/backup/dump.py", {"backup", "containers"}, {"edge", "fleet"}),
         ("plugins/module_utils/io/statefile.py", {"release", "edge", "operations", "firewall"}, {"lab"}),
         ("tests/testinfra/test_fleet.py", {"fleet"}, {"release"}),
@@ -107,7 +123,12 @@ def test_rules_name_steps_and_each_is_used():
         ("molecule/applications/reader/group_vars/all/app.yml", {"applications"}, {"release"}),
         ("tests/testinfra/test_applications.py", {"applications"}, {"release"}),
         ("lab/images/miniflux/Dockerfile", {"applications", "containers"}, {"release", "ready"}),
-        ("playbooks/group_vars/all/fleet.yml", {"applications", "default"}, {"lab"}),
+        ("playbooks/group_vars/all/fleet.yml", {"applications", "rehearse"}, {"lab"}),
+        ("lab/rehearsal/plan.py", {"rehearse", "unit"}, {"ready", "release"}),
+        ("inventories/prod/group_vars/all/main.yml", {"rehearse", "debian12"}, {"lab"}),
+        ("tests/testinfra/test_default.py", {"rehearse"}, {"release"}),
+        ("tests/testinfra/test_refusals.py", {"verify"}, {"release"}),
+        ("tests/testinfra/test_variants.py", {"variants"}, {"release"}),
         ("playbooks/templates/new/app.yml.j2", {"newcomer"}, {"applications"}),
         ("plugins/module_utils/inventory/new.py", {"newcomer"}, {"applications"}),
         ("lab/images/server/Dockerfile", set(steps.EVERY), set()),
