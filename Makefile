@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: setup-lab ## a fresh machine -> a throw-away Debian server on it, provisioned, answering on HTTPS
+demo: setup-lab ## a fresh machine -> a throw-away Debian server on it, provisioned, watched, answering on HTTPS
 	lab/mitogen.sh ansible-playbook lab/demo.yml -i inventories/local
 
 demo-down: setup-lab ## remove the throw-away server, its network and its volumes

@@ -23,6 +23,7 @@ if [ "${1:-}" != own ]; then
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
   command -v ssh >/dev/null || missing+=(openssh-client)
   command -v curl >/dev/null || missing+=(curl)
+  command -v openssl >/dev/null || missing+=(openssl)
   # Base images are pulled where a registry answers; mmdebstrap makes them from signed packages where none does.
   command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
 fi
