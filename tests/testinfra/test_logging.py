@@ -355,7 +355,12 @@ def test_the_page_asks_for_a_password() -> None:
 
 def test_compose_takes_the_project() -> None:
     """As far as it can be tried without its images."""
-    tier = {"logging_app": "shop", "logging_backend": "elasticsearch", "logging_server": "server", "logging_fluentd_forward": True}
+    tier = {
+        "logging_app": "shop",
+        "logging_backend": "elasticsearch",
+        "logging_server": "server",
+        "logging_fluentd_forward": True,
+    }
     project = render("logging", "elasticsearch/compose.yml.j2", {**tier, "inventory_hostname": "server"})
     ask = "docker compose --project-directory /root --file /dev/stdin --profile setup config --format json <<'END'\n{}\nEND"
     services = json.loads(on(HUB, ask.format(project)))["services"]

@@ -57,7 +57,9 @@ def test_a_file_that_is_written_to_may_be_an_eighth_too_much() -> None:
     assert problems(*GOOD[:-1], "journal 1179648") == {}
 
 
-@pytest.mark.parametrize(("status", "state", "problem"), [(0, "active", "far does not take them"), (406, "failed", "journalctl --unit")])
+@pytest.mark.parametrize(
+    ("status", "state", "problem"), [(0, "active", "far does not take them"), (406, "failed", "journalctl --unit")]
+)
 def test_a_log_server_that_takes_nothing(status: int, state: str, problem: str) -> None:
     found = problems(*GOOD, f"unit systemd-journal-upload {state}", server="far", status=status)
     assert list(found) == ["logs: the log server takes the lines of this host"] and problem in next(iter(found.values()))
