@@ -92,6 +92,52 @@ def test_a_server_that_cannot_be_created():
     assert left() == []
 
 
+# --- what was kept of one rehearsal is where the next one begins ----------------------------------------------------------
+KEPT = "kasaneha-lab-rehearsal-kasaneha-prod"
+
+
+def inside(*command: str) -> str:
+    """What a command says on the server that was kept."""
+    return docker("exec", KEPT, *command).strip()
+
+
+def test_a_rehearsal_on_the_encrypted_data_of_servers_that_were_kept(tmp_path):
+    """KEEP, then DATA with IDENTITY, and RELEASE."""
+    place = ROOT / ".cache/rehearsal/prod"
+    encrypted = (
+        "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kdf3xnehqs0wq7u"  # of nobody: the rehearsal makes a key of its own
+    )
+    (tmp_path / "extra.yml").write_text(yaml.safe_dump({**LESS, "backup_recipients": [encrypted]}))
+    extra = ("--extra", str(tmp_path / "extra.yml"))
+    kept = rehearse("inventories/prod", *extra, "--keep")
+    try:
+        assert kept.returncode == 0, kept.stdout + kept.stderr
+        assert "The servers are still there" in kept.stdout and "make rehearse-down INVENTORY=inventories/prod" in kept.stdout
+        newest = inside("sh", "-c", "ls -d /var/backups/kasaneha/2* | tail -n 1")
+        data = tmp_path / Path(newest).name
+        docker("cp", f"{KEPT}:{newest}", str(data))
+        [key] = place.glob("work-*/age.txt")
+        (tmp_path / "age.txt").write_text(key.read_text())
+        tables = json.loads((data / "manifest.json").read_text())["database"]["tables"]
+    finally:
+        down = rehearse("inventories/prod", "--down")
+    assert down.returncode == 0 and left() == [], down.stdout + down.stderr
+
+    refused = rehearse("inventories/prod", *extra, "--data", str(data))
+    assert refused.returncode == 2 and "IDENTITY=<file>" in refused.stderr
+
+    done = rehearse(
+        "inventories/prod", *extra, "--data", str(data), "--identity", str(tmp_path / "age.txt"), "--release", "v1.2.0"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((place / "report.json").read_text())
+    steps = {step["name"]: step for step in result["steps"]}
+    assert steps["real data"]["result"] == "ok" and data.name in str(steps["real data"]), steps["real data"]
+    assert sum(table.get("rows", 0) for table in tables) > 0
+    assert result["releases"] == ["v1.0.0", "v1.2.0"] and any(data.name in one for one in result["real"])
+    assert left() == []
+
+
 # --- a world outside that must hear nothing -----------------------------------------------------------------------------
 SHOP = {
     "app_name": "shop",

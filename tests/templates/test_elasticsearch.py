@@ -18,7 +18,7 @@ from render import ROLES, render
 BASE: dict[str, Any] = {
     "logging_app": "shop",
     "logging_backend": "elasticsearch",
-    "logging_hub": "server",
+    "logging_server": "server",
     "inventory_hostname": "server",
 }
 SECRET = "CANARY0123456789abcdefCANARY0123"

@@ -52,9 +52,9 @@ def test_one_host_neither_sends_nor_receives() -> None:
 
 
 def test_with_two_hosts_one_sends_and_one_receives() -> None:
-    hub = running(variables("app", "logging", logging=("server", "far")))
+    server = running(variables("app", "logging", logging=("server", "far")))
     far = running(variables("logging", host="far", logging=("server", "far")))
-    assert hub[1:] == ["systemd-journal-remote.socket", "systemd-journal-remote", "stunnel@kasaneha-logs.service"]
+    assert server[1:] == ["systemd-journal-remote.socket", "systemd-journal-remote", "stunnel@kasaneha-logs.service"]
     assert far[1:] == ["systemd-journal-upload"]
     assert not evaluate("logging", "_logging_config", variables("logging", host="far", logging=("server", "far")))["files"]
 

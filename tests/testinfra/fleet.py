@@ -72,6 +72,11 @@ def lost(result: dict[str, Any]) -> int:
     return result["failed"] - result["reused_connection_failures"]
 
 
+def given_up() -> str:
+    """Requests whose client did not wait any longer, as nginx noted them: whom it waited for, and since when."""
+    return on("fleet-edge", """sleep 1; grep -F '"status":499' /var/log/nginx/access.log | tail -n 5 || true""")
+
+
 def all_answered(address: str, since: float) -> None:
     """A host got requests, and none that it could not answer: nginx never had to turn from it to another one."""
     lines = on("fleet-edge", f"grep -F '{address}:' /var/log/nginx/access.log || true").splitlines()

@@ -17,6 +17,7 @@ from .fleet import (
     all_answered,
     colours,
     container,
+    given_up,
     inside,
     lost,
     on,
@@ -141,7 +142,7 @@ def test_a_dead_host_is_left_out_and_its_replacement_catches_up():
         done = play("playbooks/deploy.yml", app_release=goal, force=True, absent_hosts=["fleet-app2"], **QUICK)
         assert done.returncode == 0, done.stdout[-3000:]
         result = load.stop()
-    assert lost(result) == 0, json.dumps(result["failures"][:3])
+    assert lost(result) == 0, f"{json.dumps(result['failures'][:3])}\n{given_up()}"
     one_release(goal, "fleet-app1")
 
     told = time.time()

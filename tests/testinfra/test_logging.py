@@ -302,13 +302,13 @@ def test_the_hub_is_away_for_a_while() -> None:
         # Whoever runs site.yml meanwhile is told, and nothing stops.
         done = play("site.yml", "--limit", "watched", "--tags", "logging_verify")
         said = " ".join(done.stdout.split())
-        assert done.returncode == 0 and "The hub ready (198.51.100.88:19532) does not take the lines" in said, said[-3000:]
+        assert done.returncode == 0 and "The log server ready (198.51.100.88:19532) does not take the lines" in said, said[-3000:]
     finally:
         on(HUB, "systemctl start stunnel@kasaneha-logs")
     began = time.monotonic()
     found = find(f"'{mark} [0-9-]+$'", "--all", f"--since '{outage // 30 + 5} min ago'", wait=60 + outage, count=lines)
     assert len({entry["message"] for entry in found}) == len(found) == lines and {entry["host"] for entry in found} == {"watched"}
-    print(f"{lines} lines of {outage} s were on the hub after {time.monotonic() - began:.0f} s; requests:", before, during)
+    print(f"{lines} lines of {outage} s were on the log server after {time.monotonic() - began:.0f} s; requests:", before, during)
     assert during < before + HANGS
 
 
@@ -355,7 +355,12 @@ def test_the_page_asks_for_a_password() -> None:
 
 def test_compose_takes_the_project() -> None:
     """As far as it can be tried without its images."""
-    tier = {"logging_app": "shop", "logging_backend": "elasticsearch", "logging_hub": "server", "logging_fluentd_forward": True}
+    tier = {
+        "logging_app": "shop",
+        "logging_backend": "elasticsearch",
+        "logging_server": "server",
+        "logging_fluentd_forward": True,
+    }
     project = render("logging", "elasticsearch/compose.yml.j2", {**tier, "inventory_hostname": "server"})
     ask = "docker compose --project-directory /root --file /dev/stdin --profile setup config --format json <<'END'\n{}\nEND"
     services = json.loads(on(HUB, ask.format(project)))["services"]

@@ -60,7 +60,7 @@ def release() -> dict[str, Any]:
 
 def test_every_step_of_a_release_says_for_which_run() -> None:
     told = {module for module, options in release()["module_defaults"].items() if options["run"] == "{{ _release_run }}"}
-    names = ("blue_green_retire", "blue_green_switch", "edge_assets", "secret_files")
+    names = ("blue_green_prune", "blue_green_switch", "edge_assets", "secret_files")
     assert told == asks_for_a_run() == {COLLECTION + name for name in names}
     steps = [ROOT / step for step in STEPS]
     steps += sorted((ROOT / "roles/release/tasks").glob("*.yml"))
@@ -70,7 +70,7 @@ def test_every_step_of_a_release_says_for_which_run() -> None:
 @pytest.mark.parametrize(
     "task",
     [
-        {"kasaneha.deploy.blue_green_retire": {"app": "x", "keep": ""}},
+        {"kasaneha.deploy.blue_green_prune": {"app": "x", "keep": ""}},
         {"community.docker.docker_compose_v2": {"project_src": "/x"}},
         {"block": [{"community.docker.docker_compose_v2_run": {"project_src": "/x"}}]},
         {"ansible.builtin.command": {"argv": ["docker", "rm", "--force", "x"]}},

@@ -107,7 +107,7 @@ def access(said: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list
         {"name": "metrics of fluentd", "at": "logging", "port": FLUENTD_PORT, "from": "monitoring" if fluentd else [], "container": True},
         {"name": "monitoring page", "at": "monitoring", "port": 9090, "from": "edge"},
         {"name": "grafana", "at": "monitoring", "port": 3000, "from": "edge" if grafana else []},
-        {"name": "journals", "at": "logging", "port": said.get("logging_hub_port", 19532), "from": ["app", "db", "cache", "edge", "backup", "logging"]},
+        {"name": "journals", "at": "logging", "port": said.get("logging_server_port", 19532), "from": ["app", "db", "cache", "edge", "backup", "logging"]},
         {"name": "journal page", "at": "logging", "port": said.get("logging_page_port", 19531), "from": "edge"},
     ]  # fmt: skip
 

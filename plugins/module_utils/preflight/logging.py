@@ -45,12 +45,12 @@ def problems(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _size_problems(settings: Mapping[str, Any], disk: int) -> list[str]:
-    own, others, free = (int(settings[name]) for name in ("max_mb", "hub_max_mb", "keep_free_mb"))
+    own, others, free = (int(settings[name]) for name in ("max_mb", "server_max_mb", "keep_free_mb"))
     problems = []
     if own < 16:
         problems.append(f"logging_max_mb: {own} MB are too few for a journal. Use 16 or more.")
     if own + others + free > disk:
-        names = "logging_max_mb" + (" + logging_hub_max_mb" if others else "") + " + logging_keep_free_mb"
+        names = "logging_max_mb" + (" + logging_server_max_mb" if others else "") + " + logging_keep_free_mb"
         problems.append(
             f"{names}: {own + others + free} MB, the disk under /var/log has {disk} MB. Keep less, or take a larger disk."
         )
@@ -58,21 +58,21 @@ def _size_problems(settings: Mapping[str, Any], disk: int) -> list[str]:
 
 
 def _hub_problems(settings: Mapping[str, Any]) -> list[str]:
-    hub, hosts = settings["hub"], settings["hosts"]
+    server, hosts = settings["server"], settings["hosts"]
     problems = []
-    if hub and hosts and hub not in hosts:
-        problems.append(f"logging_hub: {hub!r} is not among logging_hosts. Name a host of the inventory that logs itself.")
-    if not hub and len(hosts) > 1:
+    if server and hosts and server not in hosts:
+        problems.append(f"logging_server: {server!r} is not among logging_hosts. Name a host of the inventory that logs itself.")
+    if not server and len(hosts) > 1:
         problems.append(
-            "logging_hub: several hosts log, and none of them is named that collects. Put one into the group logging."
+            "logging_server: several hosts log, and none of them is named that collects. Put one into the group logging."
         )
-    if hub and hub != settings["host"] and not settings["hub_address"]:
-        problems.append(f"logging_hub_address: is not set. Name the address by which this host reaches {hub}.")
+    if server and server != settings["host"] and not settings["server_address"]:
+        problems.append(f"logging_server_address: is not set. Name the address by which this host reaches {server}.")
     return problems
 
 
 def _elasticsearch_problems(settings: Mapping[str, Any], memory: int) -> list[str]:
-    if settings["backend"] != "elasticsearch" or settings["hub"] not in ("", settings["host"]):
+    if settings["backend"] != "elasticsearch" or settings["server"] not in ("", settings["host"]):
         return []
     problems = []
     least = int(settings["min_memory_mb"])

@@ -235,7 +235,7 @@ def test_several_hosts_open_what_others_ask() -> None:
 def test_ports_that_the_inventory_names_are_opened() -> None:
     usual = {rule["name"]: rule["port"] for host in SPREAD["all"] for rule in wired("access", host, SPREAD)}
     assert [usual[name] for name in ("postgres", "redis", "journals", "journal page")] == [5432, 6379, 19532, 19531]
-    ports = {"app_postgres_port": 15432, "app_redis_port": 16379, "logging_hub_port": 29532, "logging_page_port": 29531}
+    ports = {"app_postgres_port": 15432, "app_redis_port": 16379, "logging_server_port": 29532, "logging_page_port": 29531}
     rules = {rule["name"]: rule for host in SPREAD["all"] for rule in wired("access", host, SPREAD, **ports)}
     assert [rules[name]["port"] for name in ("postgres", "redis", "journals", "journal page")] == list(ports.values())
     containers = {name for name, rule in rules.items() if rule.get("container")}

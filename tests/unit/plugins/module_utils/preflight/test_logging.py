@@ -9,8 +9,8 @@ import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.preflight import logging
 
 GOOD: dict[str, Any] = {
-    "backend": "journald", "host": "a", "hub": "a", "hub_address": "10.0.0.1", "hosts": ["a", "b"], "redact": [],
-    "files": [{"path": "/var/log/x", "service": "x", "stream": "access"}], "max_mb": 1024, "hub_max_mb": 4096, "keep_free_mb": 1024, "keep_days": 30,
+    "backend": "journald", "host": "a", "server": "a", "server_address": "10.0.0.1", "hosts": ["a", "b"], "redact": [],
+    "files": [{"path": "/var/log/x", "service": "x", "stream": "access"}], "max_mb": 1024, "server_max_mb": 4096, "keep_free_mb": 1024, "keep_days": 30,
     "burst_lines": 1, "burst_mb": 1, "burst_seconds": 1, "page_users": {"me": "$6$x$y"}, "page_address": "127.0.0.1", "min_memory_mb": 6000,
     "secrets": {}, "images": ["e:9.5.6", "k:9.5.6"], "memory_mb": 2000, "disk_mb": 20000,
 }  # fmt: skip
@@ -40,8 +40,8 @@ def test_what_cannot_be_read_is_not_judged() -> None:
 def test_good_settings() -> None:
     assert role_problems(GOOD) == []
     assert role_problems({**GOOD, **TIER}) == []
-    assert role_problems({**GOOD, "backend": "elasticsearch", "host": "b"}) == []  # the hub runs it
-    assert role_problems({**GOOD, "hub": "", "hub_address": "", "hosts": []}) == []
+    assert role_problems({**GOOD, "backend": "elasticsearch", "host": "b"}) == []  # the log server runs it
+    assert role_problems({**GOOD, "server": "", "server_address": "", "hosts": []}) == []
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_good_settings() -> None:
     [
         (
             {"disk_mb": 6000},
-            "logging_max_mb + logging_hub_max_mb + logging_keep_free_mb: 6144 MB, the disk under /var/log has 6000 MB",
+            "logging_max_mb + logging_server_max_mb + logging_keep_free_mb: 6144 MB, the disk under /var/log has 6000 MB",
         ),
         (
-            {"disk_mb": 2000, "hub_max_mb": 0},
+            {"disk_mb": 2000, "server_max_mb": 0},
             "logging_max_mb + logging_keep_free_mb: 2048 MB, the disk under /var/log has 2000 MB",
         ),
         ({"max_mb": 1}, "logging_max_mb: 1 MB are too few"),
@@ -62,9 +62,9 @@ def test_good_settings() -> None:
         ({"redact": ["("]}, "logging_redact: '(' is no regular expression"),
         ({"page_users": {"me": "hunter22"}}, "logging_page_users.me: is no hash of a password"),
         ({"page_address": "0.0.0.0"}, "logging_page_address: '0.0.0.0' is not a loopback or private address"),
-        ({"hub": "c"}, "logging_hub: 'c' is not among logging_hosts"),
-        ({"hub": ""}, "logging_hub: several hosts log, and none of them is named that collects"),
-        ({"host": "b", "hub_address": ""}, "logging_hub_address: is not set"),
+        ({"server": "c"}, "logging_server: 'c' is not among logging_hosts"),
+        ({"server": ""}, "logging_server: several hosts log, and none of them is named that collects"),
+        ({"host": "b", "server_address": ""}, "logging_server_address: is not set"),
         (
             {**TIER, "secrets": {**PASSWORDS, "kibana_password": "hunter22"}},
             "logging_elasticsearch_secrets.kibana_password: is not 32",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: blue_green_retire
+module: blue_green_prune
 author: The kasaneha.deploy maintainers (@kasaneha)
 version_added: 0.1.0
 short_description: Stop the containers of every colour but one
@@ -57,7 +57,7 @@ attributes:
 
 EXAMPLES = r"""
 - name: Stop what no longer serves
-  kasaneha.deploy.blue_green_retire:
+  kasaneha.deploy.blue_green_prune:
     app: kasaneha
     keep: green
     run: "{{ begun.run.id }}"
@@ -99,7 +99,7 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.release.fence impo
 KILLED = 137  # 128 + SIGKILL: the exit code of a process that was killed
 
 
-def retire(module: AnsibleModule) -> dict[str, Any]:
+def prune(module: AnsibleModule) -> dict[str, Any]:
     """Stop them; what the module returns.
 
     :raises RuntimeError: Docker does not do it.
@@ -157,7 +157,7 @@ def main() -> None:
     )
     try:
         with contextlib.nullcontext() if module.check_mode else fence.allowed(module.params["app"], module.params["run"]):
-            result = retire(module)
+            result = prune(module)
     except (HeldError, RuntimeError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
