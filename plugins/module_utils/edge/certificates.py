@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 NAME = re.compile("[a-z0-9][a-z0-9_-]*")
 HOST_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -19,6 +19,15 @@ HOST_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9
 OVERDUE = 0.25
 LETS_ENCRYPT = "letsencrypt.org"
 CERTIFICATE_TIME = "%Y%m%d%H%M%SZ"
+PLACEHOLDER = "placeholder-"  # begins the name of each directory with a placeholder
+
+
+class Place(NamedTuple):
+    """What is where a certificate is to be."""
+
+    link: str = ""  # what it leads to, if it is a link
+    directory: bool = False  # it is one itself
+    whole: bool = False  # certificate and key are there
 
 
 def certificate_problems(
@@ -251,3 +260,24 @@ def certificate_status(served: Iterable[Mapping[str, Any]], now: datetime.dateti
             f"{found.get('item')}: {names}; {source}; until {end:%Y-%m-%d %H:%M} UTC, {max(0, (end - now).days)} days left{warning}"
         )
     return lines
+
+
+def placeholders(places: Mapping[str, Place], current: str, ends: bool) -> dict[str, Any]:
+    """Where a placeholder is needed, so that nginx starts with its final configuration.
+
+    :param places: name of a certificate -> what is there.
+    :param current: name of the placeholder for the names that the sites have now.
+    :param ends: whether that one ends soon.
+    """
+    missing = [
+        name
+        for name, place in places.items()
+        if not place.whole or (place.link.startswith(PLACEHOLDER) and place.link != current)
+    ]
+    shown = [name for name, place in places.items() if name in missing or place.link == current]
+    return {
+        "missing": missing,
+        "placeholders": shown,
+        "aside": [name for name in missing if places[name].directory],
+        "stale": bool(shown) and ends,
+    }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import certificates as edge_certificates
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge.certificates import Place
 
 DIRECTORY = "https://ca.example/directory"
 NOW = datetime.datetime(2026, 11, 25)
@@ -202,3 +203,35 @@ def test_a_new_site_may_wait_for_its_names(changes, other, failures, waits) -> N
 )
 def test_the_line_of_a_certificate(changes: dict[str, Any], line: str) -> None:
     assert line in edge_certificates.certificate_status([{**GOOD, "item": "main", **changes}], NOW)[0]
+
+
+NEW, OLD = "placeholder-0a1b2c3d", "placeholder-ffffffff"
+
+
+@pytest.mark.parametrize(
+    ("place", "missing", "shown", "aside"),
+    [
+        (Place("main-0123456789abcdef", whole=True), False, False, False),
+        (Place(directory=True, whole=True), False, False, False),  # somebody's own
+        (Place(), True, True, False),  # a new site
+        (Place("main-0123456789abcdef"), True, True, False),  # the files behind the link were deleted
+        (Place(directory=True), True, True, True),  # one of its files was
+        (Place(NEW, whole=True), False, True, False),
+        (Place(NEW), True, True, False),
+        (Place(OLD, whole=True), True, True, False),  # for other names
+    ],
+)
+def test_where_a_placeholder_is_needed(place: Place, missing: bool, shown: bool, aside: bool) -> None:
+    found = edge_certificates.placeholders({"main": place}, NEW, ends=False)
+    expected = {"missing": missing, "placeholders": shown, "aside": aside}
+    assert found == {**{key: ["main"] if there else [] for key, there in expected.items()}, "stale": False}
+
+
+def test_a_placeholder_that_ends_is_made_anew_where_it_is_needed() -> None:
+    real = Place("main-0123456789abcdef", whole=True)
+    for places, stale in (
+        ({"main": Place(NEW, whole=True)}, True),
+        ({"main": real, "other": Place()}, True),
+        ({"main": real}, False),
+    ):
+        assert edge_certificates.placeholders(places, NEW, ends=True)["stale"] is stale
