@@ -13,7 +13,7 @@ import time
 from typing import Any, NamedTuple
 
 from edge import API as API_SITE
-from edge import MAIN, REAL
+from edge import MAIN
 from edge import text as rendered
 from render import render
 
@@ -110,8 +110,8 @@ class Edge:
         for name, content in ASSETS.items():
             self.put(f"/var/www/kasaneha/assets/_astro/{name}", content)
         for page in ("unavailable", "413", "429"):
-            said = {"__nginx_page": {"value": {"title": f"page {page}", "text": "…"}}}
-            self.put(f"/var/www/kasaneha/pages/{page}.html", render("nginx", "page.html.j2", said))
+            said = {"title": f"page {page}", "text": "…"}
+            self.put(f"/var/www/kasaneha/pages/{page}.html", render("nginx", "page.html.j2", {"page": said}))
         self.serve("blue")
         self.upstream()
 
@@ -139,8 +139,7 @@ class Edge:
 
     def text(self, **overrides: Any) -> str:
         """The configuration for the nginx that is here: the sites of the inventory, and the API under a name of its own."""
-        known = {"nginx_sites": [*MAIN, API_SITE], "__nginx_brotli": {"stat": {"exists": True}}}
-        return rendered(version=self.sh("nginx -V 2>&1"), tls={"kasaneha": REAL}, **{**known, **overrides})
+        return rendered(version=self.sh("nginx -V 2>&1"), brotli=True, **{"nginx_sites": [*MAIN, API_SITE], **overrides})
 
     def configure(self, **overrides: Any) -> Edge:
         """Let nginx read a configuration; it is running with it when this returns. Sites of the inventory, and a few locations more."""

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge.certificates import Place, placeholders
 from inventory import inventory, said
 from render import render
 
@@ -20,7 +21,9 @@ API = {
     "locations": MAIN[0]["locations"],
 }
 WITH_API: dict[str, Any] = {"nginx_sites": [*MAIN, API]}
-REAL = {"exists": True, "isdir": True}
+REAL = Place(directory=True, whole=True)
+PLACEHOLDER = "placeholder-0a1b2c3d"
+SEEN: dict[str, Any] = {"version": "", "brotli": False, "ipv6": True, "placeholders": []}  # of an edge, by the module edge_info
 TOKEN = re.compile(r"""\s*(?:#[^\n]*|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\$\{\w+\}|[^\s{};"'#]|(?<=\S)#)+))""")
 
 
@@ -144,13 +147,13 @@ def log_format(block: list[Directive], name: str) -> str:
     return "".join(parts)
 
 
-def text(version: str | None = "nginx version: nginx/1.26.3", tls: dict[str, Any] | None = None, **overrides: Any) -> str:
+def text(
+    version: str = "nginx version: nginx/1.26.3", tls: dict[str, Place] | None = None, brotli: bool = False, **overrides: Any
+) -> str:
     """Render the configuration for a version of nginx, with what stands in place of each certificate: real ones."""
-    found = {"kasaneha": REAL, "main": REAL, **(tls or {})}
-    registered: dict[str, Any] = {"__nginx_tls": {"results": [{"item": name, "stat": stat} for name, stat in found.items()]}}
-    if version is not None:
-        registered["__nginx_version"] = {"stderr": version, "rc": 0}
-    return render("nginx", "nginx.conf.j2", {**inventory(**overrides), **registered})
+    found = placeholders({"kasaneha": REAL, "main": REAL, **(tls or {})}, PLACEHOLDER, ends=False)
+    seen = {**SEEN, **found, "version": version, "brotli": brotli}
+    return render("nginx", "nginx.conf.j2", {**inventory(**overrides), "__nginx_seen": seen})
 
 
 def http(**overrides: Any) -> list[Directive]:

@@ -83,7 +83,7 @@ READ: dict[str, dict[str, Any]] = {
         "__app_sources": {"results": []},
         "__app_secret_problems": [],
     },
-    "backup": {"__backup_calendar": {"results": []}},
+    "backup": {"__backup_calendar": {"rc": 0}},
     "certbot": {"__certbot_own_certificates": {"results": []}, "__certbot_own_keys": {"results": []}},
     "docker": {"__docker_room": {"stdout_lines": ["8000", "Avail", "20000"]}},
     "firewall": {

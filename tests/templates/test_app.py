@@ -10,10 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from ansible_collections.kasaneha.deploy.plugins.module_utils.io.files import problems as files_problems
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release.containers import described
 from compose import BACKEND, DIGEST, data, data_text, release, release_text, service
 from inventory import SECRETS, inventory
-from render import evaluate, render
+from render import evaluate
 
 
 def everything() -> list[dict[str, Any]]:
@@ -316,12 +317,32 @@ def service_label(**overrides: Any) -> dict[str, str]:
 
 
 def test_folders_of_secrets_are_closed() -> None:
-    lines = [
-        line.split() for line in render("app", "tmpfiles-release.conf.j2", inventory()).splitlines() if not line.startswith("#")
-    ]
-    assert all(len(line) == 5 and line[0] == "d" for line in lines)
-    folders = {path: rest for _, path, *rest in lines}
-    assert folders["/etc/kasaneha"] == folders["/etc/kasaneha/secrets"] == ["0700", "root", "root"]
+    folders = {path: rest for path, *rest in written("_app_common_files + _app_release_files")}
+    assert folders["/etc/kasaneha"] == folders["/etc/kasaneha/secrets"] == ["directory", "0700", None]  # None: root's
     # Those of a colour are made with its files: here, a changed user would take the serving colour's away from it.
     assert not [path for path in folders if path.startswith("/etc/kasaneha/secrets/")]
-    assert folders["/var/lib/kasaneha/uploads"] == ["0750", "10001", "root"]
+    assert folders["/var/lib/kasaneha/uploads"] == ["directory", "0750", "10001"]
+
+
+def written(files: str, **overrides: Any) -> list[tuple[Any, ...]]:
+    """Path, state, mode and owner of directories and files, in their order."""
+    entries = evaluate("app", f"({files}) | map('combine', _app_own_attributes) | list", inventory(**overrides))
+    assert files_problems({"state": "file", **entry} for entry in entries) == []
+    return [tuple(entry.get(key) for key in ("path", "state", "mode", "owner")) for entry in entries]
+
+
+def test_a_volume_of_several_services_is_one_folder_and_what_is_above_another_comes_first() -> None:
+    services = {
+        "backend": {**BACKEND, "volumes": ["files/new:/new", "uploads:/uploads"]},
+        "worker": {"image": "w", "user": "7:7", "volumes": ["uploads:/in", "files:/out"]},
+    }
+    folders = [row for row in written("_app_release_files", app_services=services) if row[0].startswith("/var/lib")]
+    assert [(path.removeprefix("/var/lib/kasaneha/"), owner) for path, _state, _mode, owner in folders] == [
+        ("files", "7"), ("files/new", "10001"), ("uploads", "10001"),
+    ]  # fmt: skip
+
+
+def test_what_the_databases_read_is_closed() -> None:
+    rows = {path: rest for path, *rest in written("_app_postgres_files + _app_redis_files")}
+    assert rows["/etc/kasaneha/secrets/postgres"] == ["directory", "0500", 70]
+    assert {mode for state, mode, _owner in rows.values() if state != "directory"} == {"0640"}

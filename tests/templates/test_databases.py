@@ -28,7 +28,7 @@ def test_health_of_the_databases() -> None:
 
 def test_docker_looks_every_second_while_they_start_where_it_can() -> None:
     def checks(**engine: str) -> list[str]:
-        services = data(__app_data_engine=engine)["services"]
+        services = data(__app_data_seen=engine)["services"]
         return [entry["healthcheck"].get("start_interval", "") for entry in services.values()]
 
     assert checks(stdout="26.1.5+dfsg1") == checks(stdout="25.0.0") == ["1s", "1s"]

@@ -71,10 +71,17 @@ def test_the_order_is_one_of_health() -> None:
 
 
 def test_everything_is_under_one_folder() -> None:
-    for kind in ("release", "data"):
-        lines = render("app", f"tmpfiles-{kind}.conf.j2", inventory(**DEV)).splitlines()
-        folders = [line.split()[1] for line in lines if line.startswith("d ")]
-        assert folders and all(folder.startswith("/home/me/kasaneha.deploy/.dev/") for folder in folders)
+    base = "/home/me/kasaneha.deploy/.dev"
+    for kind in ("_app_release_files", "_app_data_files + _app_postgres_files + _app_redis_files"):
+        entries = evaluate(
+            "app",
+            f"_app_base_files + (_app_common_files + {kind}) | map('combine', _app_own_attributes) | list",
+            inventory(**DEV),
+        )
+        assert (entries[0]["path"], entries[0]["mode"], entries[0]["when"]) == (base, "0700", True)
+        assert entries[1:] and all(entry["path"].startswith(f"{base}/") for entry in entries[1:])
+        # All of it is this user's, and containers can read it.
+        assert all(entry["owner"] is entry["group"] is entry["mode"] is None for entry in entries[1:])
 
 
 def test_postgres_without_tls() -> None:

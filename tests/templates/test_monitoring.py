@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from edge import SEEN
 from inventory import SECRETS, inventory
 from promtool import AMTOOL, PROMTOOL
 from render import ROLES, evaluate, render
@@ -202,12 +203,10 @@ def test_redis_lets_the_exporter_ask_and_nothing_else() -> None:
 
 def test_the_page_is_behind_a_password_or_nowhere() -> None:
     hashed = {"operator": "$6$x$" + "y" * 86}
-    shown = render(
-        "nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, monitoring_page_users=hashed), "__nginx_tls": {"results": []}}
-    )
+    shown = render("nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, monitoring_page_users=hashed), "__nginx_seen": SEEN})
     assert "location ^~ /monitoring/ {" in shown and "auth_basic_user_file /etc/nginx/monitoring.htpasswd;" in shown
     assert "proxy_pass http://127.0.0.1:9090;" in shown
-    hidden = render("nginx", "nginx.conf.j2", {**inventory("prod", GROUPS), "__nginx_tls": {"results": []}})
+    hidden = render("nginx", "nginx.conf.j2", {**inventory("prod", GROUPS), "__nginx_seen": SEEN})
     assert "/monitoring" not in hidden
 
 
@@ -265,9 +264,7 @@ def test_grafana_is_confined_and_knows_no_secret() -> None:
     [service] = yaml.safe_load(text)["services"].values()
     assert "CANARY" not in text and "ports" not in service and service["environment"]["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
     assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["image"] == "grafana/grafana:13.2.2"
-    shown = render(
-        "nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, monitoring_grafana_enabled=True), "__nginx_tls": {"results": []}}
-    )
+    shown = render("nginx", "nginx.conf.j2", {**inventory("prod", GROUPS, monitoring_grafana_enabled=True), "__nginx_seen": SEEN})
     assert "location ^~ /grafana/ {" in shown and "location ^~ /monitoring/" not in shown
 
 

@@ -6,25 +6,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from edge import REAL, Directive, blocks, headers, servers, site, values
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge.certificates import Place
+from edge import PLACEHOLDER, REAL, Directive, blocks, headers, servers, site, values
 
 
 @pytest.mark.parametrize(
-    ("hsts", "stat", "sent"),
+    ("hsts", "place", "sent"),
     [
         (True, REAL, True),
-        (True, {"exists": True, "lnk_target": "../live/main"}, True),
+        (True, Place("../live/main", whole=True), True),
         # A browser would refuse the site until the time is over.
-        (True, {"exists": False}, False),
-        (True, {"exists": True, "lnk_target": "placeholder-0a1b2c3d"}, False),
+        (True, Place(), False),
+        (True, Place(PLACEHOLDER, whole=True), False),
         (False, REAL, False),
         # A site that does not say is asked for it.
         (None, REAL, True),
-        (None, {"exists": False}, False),
+        (None, Place(), False),
     ],
 )
-def test_hsts_only_where_it_is_asked_for_and_the_certificate_is_real(hsts: bool | None, stat: dict[str, Any], sent: bool) -> None:
-    found = headers(nginx_sites=[site(hsts=hsts)], nginx_hsts_seconds=63072000, tls={"main": stat})
+def test_hsts_only_where_it_is_asked_for_and_the_certificate_is_real(hsts: bool | None, place: Place, sent: bool) -> None:
+    found = headers(nginx_sites=[site(hsts=hsts)], nginx_hsts_seconds=63072000, tls={"main": place})
     assert found.get("Strict-Transport-Security") == ("max-age=63072000" if sent else None)
 
 
@@ -36,7 +37,7 @@ def test_hsts_stays_away_from_certificates_that_no_browser_trusts(unasked: dict[
 
 def test_hsts_is_each_certificates_own() -> None:
     sites = [site(hsts=True), site(name="other", names=["b.test"], certificate="other", hsts=True)]
-    sent = ["Strict-Transport-Security" in str(server) for server in servers(nginx_sites=sites, tls={"other": {"exists": False}})]
+    sent = ["Strict-Transport-Security" in str(server) for server in servers(nginx_sites=sites, tls={"other": Place()})]
     assert sent == [True, False]
 
 

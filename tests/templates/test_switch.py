@@ -32,8 +32,8 @@ from edge import (
     values,
     walk,
 )
-from inventory import inventory
 from render import render
+from role import engine, role_tasks, template
 
 LIVE = "/var/lib/kasaneha/edge/live"
 OFFICE = {"nginx_maintenance_exempt": ["10.1.0.0/16", "fd00::/8"], "nginx_limit_exempt": ["10.2.0.0/16"]}
@@ -213,14 +213,18 @@ def test_every_request_is_logged_and_soon() -> None:
 
 
 def test_the_page_is_there_whatever_is_served() -> None:
-    (folder,) = {
-        line.split()[1]
-        for line in render("nginx", "tmpfiles.conf.j2", inventory()).splitlines()
-        if line.endswith("/pages 0755 root root")
-    }
+    (task,) = [task for file, task in role_tasks("nginx") if file == "configure.yml" and "kasaneha.deploy.files" in task]
+    written = [template(engine("nginx"), entry["path"]) for entry in task["kasaneha.deploy.files"]["files"]]
     for server in servers(**WITH_API):
-        (page,) = blocks(server, "location", "=", "/_unavailable.html")
-        assert [directive.words for directive in page] == [["internal"], ["alias", f"{folder}/unavailable.html"]]
+        pages = {
+            directive.words[2]: directive.inside
+            for directive in server
+            if directive.words[1:2] == ["="] and "/_" in directive.words[2]
+        }
+        assert set(pages) == {"/_unavailable.html", "/_413.html", "/_429.html"}
+        for name, page in pages.items():
+            internal, (_alias, path) = [directive.words for directive in page]
+            assert internal == ["internal"] and path.endswith(f"/pages/{name.removeprefix('/_')}") and path in written
 
 
 class Page(HTMLParser):
@@ -244,7 +248,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("said", ["Back in a moment", "今すぐ戻ります 🌊", "<script>alert(1)</script>", 'a & b "c"'])
 def test_the_page_says_what_is_asked_for(said: str) -> None:
-    page = Page(render("nginx", "page.html.j2", {"__nginx_page": {"value": {"title": said, "text": f"{said}!"}}}))
+    page = Page(render("nginx", "page.html.j2", {"page": {"title": said, "text": f"{said}!"}}))
     assert page.said == {"title": said, "h1": said, "p": f"{said}!"}
     # The policy of the site lets no style or script of its own in, and nothing else is there to come from.
     assert set(page.tags) == {"html", "meta", "title", "h1", "p"}

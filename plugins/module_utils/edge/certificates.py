@@ -2,8 +2,8 @@
 # Private to this collection: may change at any time.
 """Certificates of an edge: what is wanted, what is there, what to say. Pure functions: values in, sentences out.
 
-What is in a certificate or a key comes from community.crypto's modules; here it is judged. Without an end (``not_after``) or
-fingerprints it could not be read: a task that may fail says of itself that it did not.
+What is in a certificate or a key is said in the words of community.crypto's modules. Without an end (``not_after``) or fingerprints it
+could not be read: a task that may fail says of itself that it did not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 NAME = re.compile("[a-z0-9][a-z0-9_-]*")
 HOST_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -19,6 +19,15 @@ HOST_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9
 OVERDUE = 0.25
 LETS_ENCRYPT = "letsencrypt.org"
 CERTIFICATE_TIME = "%Y%m%d%H%M%SZ"
+PLACEHOLDER = "placeholder-"  # begins the name of each directory with a placeholder
+
+
+class Place(NamedTuple):
+    """What is where a certificate is to be."""
+
+    link: str = ""  # what it leads to, if it is a link
+    directory: bool = False  # it is one itself
+    whole: bool = False  # certificate and key are there
 
 
 def certificate_problems(
@@ -123,6 +132,46 @@ def left(found: Mapping[str, Any], now: datetime.datetime) -> float:
     return max(0.0, (end - now) / (end - begin))
 
 
+def described(pem: bytes, now: datetime.datetime | None = None) -> dict[str, Any]:
+    """What is in the first certificate of a file, as far as it is judged here; nothing if it cannot be read.
+
+    :param now: in UTC; by default, now.
+    """
+    try:
+        from cryptography import x509
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    except ImportError:  # as in check mode on a bare host
+        return {}
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+            x509.DNSName
+        )
+    except x509.ExtensionNotFound:
+        names = []
+    except ValueError:
+        return {}
+    key = certificate.public_key()
+    # Since version 42 the ones without a zone are deprecated.
+    begin, end = (
+        (getattr(certificate, f"{name}_utc", None) or getattr(certificate, name)).replace(tzinfo=None)
+        for name in ("not_valid_before", "not_valid_after")
+    )
+    return {
+        "subject_alt_name": [f"DNS:{name}" for name in names],
+        "not_before": begin.strftime(CERTIFICATE_TIME),
+        "not_after": end.strftime(CERTIFICATE_TIME),
+        "expired": end < (now or datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)),
+        "public_key_type": "ECC"
+        if isinstance(key, ec.EllipticCurvePublicKey)
+        else "RSA"
+        if isinstance(key, rsa.RSAPublicKey)
+        else "",
+        "issuer": certificate.issuer.rfc4514_string(),
+        "subject": certificate.subject.rfc4514_string(),
+    }
+
+
 def issue_reason(
     names: Iterable[str],
     found: Mapping[str, Any],
@@ -133,7 +182,7 @@ def issue_reason(
 ) -> str:
     """Why an authority must be asked for a certificate, empty if it need not.
 
-    :param found: result of `x509_certificate_info` on what certbot has.
+    :param found: what certbot has, as :func:`described`.
     :param renewal: certbot's own file on how it got it.
     :param now: in UTC; by default, now.
     """
@@ -178,7 +227,7 @@ def served_problems(
 ) -> list[str]:
     """What is wrong with the certificates that nginx has now, with what failed on the way.
 
-    :param served: results of `x509_certificate_info`, in the order of ``certificates``.
+    :param served: each as :func:`described`, in the order of ``certificates``.
     :param failures: sentences that were collected.
     :param own: they are of one's own, and may be signed by themselves.
     """
@@ -211,7 +260,7 @@ def only_names_wait(
 ) -> bool:
     """Whether nothing is wrong but that names of a new site do not lead here yet, so that it is served with its placeholder.
 
-    :param served: results of `x509_certificate_info`, in the order of ``certificates``.
+    :param served: each as :func:`described`, in the order of ``certificates``.
     :param failures: sentences that were collected; ``waiting``: those of them that are about where names lead.
     """
     failures, waiting = list(failures), list(waiting)
@@ -251,3 +300,24 @@ def certificate_status(served: Iterable[Mapping[str, Any]], now: datetime.dateti
             f"{found.get('item')}: {names}; {source}; until {end:%Y-%m-%d %H:%M} UTC, {max(0, (end - now).days)} days left{warning}"
         )
     return lines
+
+
+def placeholders(places: Mapping[str, Place], current: str, ends: bool) -> dict[str, Any]:
+    """Where a placeholder is needed, so that nginx starts with its final configuration.
+
+    :param places: name of a certificate -> what is there.
+    :param current: name of the placeholder for the names that the sites have now.
+    :param ends: whether that one ends soon.
+    """
+    missing = [
+        name
+        for name, place in places.items()
+        if not place.whole or (place.link.startswith(PLACEHOLDER) and place.link != current)
+    ]
+    shown = [name for name, place in places.items() if name in missing or place.link == current]
+    return {
+        "missing": missing,
+        "placeholders": shown,
+        "aside": [name for name in missing if places[name].directory],
+        "stale": bool(shown) and ends,
+    }

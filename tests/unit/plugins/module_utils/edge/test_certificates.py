@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import certificates as edge_certificates
+from ansible_collections.kasaneha.deploy.plugins.module_utils.edge.certificates import Place
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 DIRECTORY = "https://ca.example/directory"
 NOW = datetime.datetime(2026, 11, 25)
@@ -60,6 +64,49 @@ def test_what_is_wanted(certificates: list[Any], changes: dict[str, Any], expect
     for problem, sentence in zip(found, expected, strict=True):
         assert sentence in problem
     assert "CANARY" not in str(found)
+
+
+def pem(key: Any, *names: str, issuer: str = "ca", days: int = 90) -> bytes:
+    """A certificate, and another one behind it, as in a chain."""
+    made = []
+    for common, extensions in ((names[0], [x509.SubjectAlternativeName([x509.DNSName(name) for name in names])]), ("ca", [])):
+        builder = (
+            x509.CertificateBuilder().subject_name(named(common)).issuer_name(named(issuer)).public_key(key.public_key())
+            .serial_number(7).not_valid_before(NOW).not_valid_after(NOW + datetime.timedelta(days=days))
+        )  # fmt: skip
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        made.append(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    return b"".join(made)
+
+
+def named(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, common)])
+
+
+def test_what_is_in_a_certificate_is_read_as_it_is_judged() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    found = edge_certificates.described(pem(key, "a.example", "www.a.example"), NOW)
+    assert found == {
+        "subject_alt_name": ["DNS:a.example", "DNS:www.a.example"], "not_before": "20261125000000Z", "not_after": "20270223000000Z",
+        "expired": False, "public_key_type": "ECC", "issuer": "CN=ca", "subject": "CN=a.example",
+    }  # fmt: skip
+    assert edge_certificates.issue_reason(MAIN["names"], found, RENEWAL, DIRECTORY, "ecdsa", NOW) == ""
+    assert edge_certificates.served_problems([MAIN], [found], []) == []
+    later = edge_certificates.described(pem(key, "a.example"), NOW + datetime.timedelta(days=91))
+    assert later["expired"] and edge_certificates.served_problems([{**MAIN, "names": ["a.example"]}], [later], []) == [
+        "main: what is served has expired."
+    ]
+
+
+def test_a_placeholder_is_known_by_its_issuer_and_a_key_by_its_kind() -> None:
+    found = edge_certificates.described(pem(rsa.generate_private_key(65537, 2048), "a.example", issuer="a.example"), NOW)
+    assert found["issuer"] == found["subject"] and found["public_key_type"] == "RSA"
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_what_is_no_certificate_is_as_none(content: bytes) -> None:
+    assert edge_certificates.described(content) == {}
 
 
 def test_a_variable_of_the_wrong_type_is_reported_by_its_specification() -> None:
@@ -202,3 +249,35 @@ def test_a_new_site_may_wait_for_its_names(changes, other, failures, waits) -> N
 )
 def test_the_line_of_a_certificate(changes: dict[str, Any], line: str) -> None:
     assert line in edge_certificates.certificate_status([{**GOOD, "item": "main", **changes}], NOW)[0]
+
+
+NEW, OLD = "placeholder-0a1b2c3d", "placeholder-ffffffff"
+
+
+@pytest.mark.parametrize(
+    ("place", "missing", "shown", "aside"),
+    [
+        (Place("main-0123456789abcdef", whole=True), False, False, False),
+        (Place(directory=True, whole=True), False, False, False),  # somebody's own
+        (Place(), True, True, False),  # a new site
+        (Place("main-0123456789abcdef"), True, True, False),  # the files behind the link were deleted
+        (Place(directory=True), True, True, True),  # one of its files was
+        (Place(NEW, whole=True), False, True, False),
+        (Place(NEW), True, True, False),
+        (Place(OLD, whole=True), True, True, False),  # for other names
+    ],
+)
+def test_where_a_placeholder_is_needed(place: Place, missing: bool, shown: bool, aside: bool) -> None:
+    found = edge_certificates.placeholders({"main": place}, NEW, ends=False)
+    expected = {"missing": missing, "placeholders": shown, "aside": aside}
+    assert found == {**{key: ["main"] if there else [] for key, there in expected.items()}, "stale": False}
+
+
+def test_a_placeholder_that_ends_is_made_anew_where_it_is_needed() -> None:
+    real = Place("main-0123456789abcdef", whole=True)
+    for places, stale in (
+        ({"main": Place(NEW, whole=True)}, True),
+        ({"main": real, "other": Place()}, True),
+        ({"main": real}, False),
+    ):
+        assert edge_certificates.placeholders(places, NEW, ends=True)["stale"] is stale
