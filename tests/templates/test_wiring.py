@@ -72,7 +72,15 @@ def test_the_wiring_is_the_same_in_every_role(several: Scope, host: str) -> None
     empty = {name for name, value in outside.items() if value in ("", [], {}, None, False)}
     # Nothing of it is empty here, but for what some hosts alone need, and what is not wrong about this inventory.
     assert (
-        empty - {"fleet_extra_hosts", "fleet_data_address", "fleet_old_form", "fleet_postgres_volume", "fleet_runs_containers"}
+        empty
+        - {
+            "fleet_extra_hosts",
+            "fleet_data_address",
+            "fleet_old_form",
+            "fleet_postgres_volume",
+            "fleet_runs_containers",
+            "fleet_absent_addresses",
+        }
         == set()
     )
 

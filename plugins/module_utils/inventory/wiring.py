@@ -14,7 +14,13 @@ from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall.rules import access_rules
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description
-from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.description import mapping, services_of, sites_of, truth
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.description import (
+    listed,
+    mapping,
+    services_of,
+    sites_of,
+    truth,
+)
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.problems import bracketed
 from ansible_collections.kasaneha.deploy.plugins.module_utils.monitoring.configuration import scrape_jobs
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import gate
@@ -234,6 +240,9 @@ def wired(hosts: Mapping[str, Mapping[str, Any]], part: str, host: str, groups: 
         "addresses": addresses,
         "app_address": lambda: app_address(said, host, groups),
         "app_addresses": lambda: everywhere(app_address, "app"),
+        "absent_addresses": lambda: [
+            address for other, address in everywhere(app_address, "app").items() if other in listed(said.get("absent_hosts"))
+        ],
         "data_address": lambda: data_address(said, host, groups),
         "monitoring_address": lambda: monitoring_address(said, host, groups),
         "groups": lambda: {other: needed_groups(hosts[other]) for other in everybody},
