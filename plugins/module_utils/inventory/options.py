@@ -96,7 +96,9 @@ def _limit_problems(
         if not playbook:
             return []  # of a playbook around it, which may have other hosts
         if not works:
-            return [f"groups: no host of the inventory is in the {where}, so {playbook} has nothing to do."]
+            return [
+                f"groups: no host of the inventory is in the {where}, so {playbook} has nothing to do. Put one there, if it should."
+            ]
         return [
             f"--limit: leaves out {', '.join(works)} ({where}), where {playbook} does its work. Run it without --limit, or name one of them."
         ]
