@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import problems, spec
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import options, problems, spec
 from ansible_collections.kasaneha.deploy.plugins.module_utils.preflight import (
     app,
     app_host,
@@ -53,5 +53,7 @@ class FilterModule:
             "nginx_problems": nginx_problems,
             "ports_to_try": app_host.ports_to_try,
             "problem_report": problems.report,
+            "run_has": options.has,
+            "run_problems": options.problems,
             "source_paths": app_host.source_paths,
         }

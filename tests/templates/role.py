@@ -82,16 +82,21 @@ READ: dict[str, dict[str, Any]] = {
         "__app_shown": {"containers": [], "record": {}, "processors": 4},
         "__app_sources": {"results": []},
         "__app_secret_problems": [],
+        "__app_helpers": {"results": []},
     },
     "backup": {"__backup_calendar": {"rc": 0}},
-    "certbot": {"__certbot_own_certificates": {"results": []}, "__certbot_own_keys": {"results": []}},
+    "certbot": {
+        "__certbot_own_certificates": {"results": []},
+        "__certbot_own_keys": {"results": []},
+        "__certbot_introduced": {"skipped": True},
+    },
     "docker": {"__docker_room": {"stdout_lines": ["8000", "Avail", "20000"]}},
     "firewall": {
         "__firewall_connection": {"stdout": "10.9.9.9 5000 10.9.9.1 22"},
         "__firewall_look": {"stdout": "port 22\ninterface eth0"},
         "__firewall_daemon": {"settings": {}},
     },
-    "logging": {"__logging_room": {"stdout_lines": ["8000", "Size", "20000"]}},
+    "logging": {"__logging_room": {"stdout_lines": ["8000", "Size", "20000"]}, "__logging_signer": {"skipped": True}},
     "monitoring": {"__monitoring_host": {"stdout_lines": ["debian 13", "1000000000000", "0"]}},
     "nginx": {"__nginx_served": False},
 }

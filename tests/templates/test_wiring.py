@@ -70,8 +70,19 @@ def test_the_wiring_is_the_same_in_every_role(several: Scope, host: str) -> None
         inside = several.values(names, host, role)
         assert {name: inside[name] for name in names if inside[name] != outside[name]} == {}, role
     empty = {name for name, value in outside.items() if value in ("", [], {}, None, False)}
-    # Nothing of it is empty here, but for what an app host or a database alone needs, and what is not wrong about this inventory.
-    assert empty - {"fleet_extra_hosts", "fleet_data_address", "fleet_old_form", "fleet_postgres_volume"} == set()
+    # Nothing of it is empty here, but for what some hosts alone need, and what is not wrong about this inventory.
+    assert (
+        empty
+        - {
+            "fleet_extra_hosts",
+            "fleet_data_address",
+            "fleet_old_form",
+            "fleet_postgres_volume",
+            "fleet_runs_containers",
+            "fleet_absent_addresses",
+        }
+        == set()
+    )
 
 
 def test_a_wiring_that_reads_a_role_s_own_variable_would_be_noticed(tmp_path: Path) -> None:
@@ -94,6 +105,51 @@ def test_only_defaults_read_the_wiring() -> None:
 def test_what_is_read_of_the_wiring_is_there(role: str) -> None:
     """With ``default`` behind it, a name that is written wrong would be read as nothing."""
     assert set(re.findall(r"\bfleet_\w+", (ROLES / role / "defaults/main.yml").read_text())) <= set(wiring())
+
+
+# --- Elasticsearch and Grafana on hosts of their own --------------------------------------------------------
+
+CONTAINERS = {
+    "app": "group_names | intersect(['app', 'db', 'cache']) | length > 0",
+    "logging": "_logging_elasticsearch",
+    "monitoring": "monitoring_server and monitoring_grafana_enabled",
+}
+
+
+def test_a_host_that_runs_containers_gets_docker_and_is_checked_for_it(several: Scope) -> None:
+    [play] = [play for play in yaml.safe_load((PLAYBOOKS / "site.yml").read_text()) if play["name"] == "Container engine"]
+    [checks] = [
+        task["loop"]
+        for play in yaml.safe_load((PLAYBOOKS / "preflight.yml").read_text())
+        for task in play.get("tasks", [])
+        if task["name"] == "Check the roles of this host"
+    ]
+    judged = next(check["needed"] for check in checks if check["role"] == "docker")
+    needs, gets, checked = set(), set(), set()
+    for host in HOSTS:
+        engine = several.engine(host)
+        matched = several.hosts.get_hosts(engine.template(trust_as_template(play["hosts"])))
+        if any(several.values([needed], host, role)[needed] for role, needed in CONTAINERS.items()):
+            needs.add(host)
+        when = trust_as_template(f"{{{{ {play['tasks'][0]['when']} }}}}")
+        if host in [found.name for found in matched] and engine.template(when):
+            gets.add(host)
+        if engine.template(trust_as_template(judged)):
+            checked.add(host)
+    assert needs == gets == checked == {"app1", "app2", "data1", "watch1"}
+
+
+def test_an_edge_asks_where_the_pages_listen(several: Scope) -> None:
+    listens = {
+        "logs": ("logging", "logging_page_address ~ ':' ~ logging_page_port"),
+        "kibana": ("logging", "logging_page_address ~ ':' ~ logging_kibana_port"),
+        "monitoring": ("monitoring", "monitoring_address ~ ':9090'"),
+        "grafana": ("monitoring", "monitoring_address ~ ':3000'"),
+    }
+    found = {page: several.values([where], "watch1", role)[where] for page, (role, where) in listens.items()}
+    for edge in GROUPS["edge"]:
+        assert several.values(["nginx_pages"], edge, "nginx")["nginx_pages"] == found
+    assert not [at for at in found.values() if at.startswith("127.")]
 
 
 # --- an inventory wins ----------------------------------------------------------------------------------------

@@ -14,7 +14,13 @@ from typing import Any
 
 from ansible_collections.kasaneha.deploy.plugins.module_utils.firewall.rules import access_rules
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import description
-from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.description import mapping, services_of, sites_of, truth
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.description import (
+    listed,
+    mapping,
+    services_of,
+    sites_of,
+    truth,
+)
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.problems import bracketed
 from ansible_collections.kasaneha.deploy.plugins.module_utils.monitoring.configuration import scrape_jobs
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import gate
@@ -84,9 +90,23 @@ def monitored(said: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> b
     return truth(said.get("monitoring_enabled", True)) and bool(members(groups, "monitoring"))
 
 
+def runs_containers(said: Mapping[str, Any], host: str, groups: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a host needs Docker: for the application, its databases, Elasticsearch or Grafana."""
+    return (
+        host in members(groups, "app", "db", "cache")
+        or (host == log_server(groups) and said.get("logging_backend") == "elasticsearch")
+        or (
+            host in members(groups, "monitoring")
+            and monitored(said, groups)
+            and truth(said.get("monitoring_grafana_enabled", False))
+        )
+    )
+
+
 def access(said: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """The table that says for all hosts who may reach what: ``{name, at, port, from}``, groups among ``at`` and ``from``."""
-    fluentd = bool(log_server(groups)) and said.get("logging_backend") == "elasticsearch"
+    elasticsearch = bool(log_server(groups)) and said.get("logging_backend") == "elasticsearch"
+    proving = proving_service(said)
     grafana = truth(said.get("monitoring_grafana_enabled", False))
     rows: list[dict[str, Any]] = [
         {"name": "http", "at": "edge", "port": 80, "from": "any"},
@@ -94,7 +114,7 @@ def access(said: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list
     ]
     for name, service in services_of(said).items():
         for colour, port in mapping(service.get("publish")).items():
-            clients = ["edge", "monitoring"] if service.get("metrics") else "edge"
+            clients = ["edge", *(["monitoring"] if service.get("metrics") else []), *(["backup"] if name == proving else [])]
             rows.append({"name": f"{name} {colour}", "at": "app", "port": port, "from": clients, "container": True})
     return [
         *rows,
@@ -104,7 +124,8 @@ def access(said: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list
         {"name": "metrics of postgres", "at": "db", "port": EXPORTERS["postgres"], "from": "monitoring"},
         {"name": "metrics of redis", "at": "cache", "port": EXPORTERS["redis"], "from": "monitoring"},
         {"name": "metrics of nginx", "at": "edge", "port": EXPORTERS["nginx"], "from": "monitoring"},
-        {"name": "metrics of fluentd", "at": "logging", "port": FLUENTD_PORT, "from": "monitoring" if fluentd else [], "container": True},
+        {"name": "metrics of fluentd", "at": "logging", "port": FLUENTD_PORT, "from": "monitoring" if elasticsearch else [], "container": True},
+        {"name": "kibana", "at": "logging", "port": said.get("logging_kibana_port", 5601), "from": "edge" if elasticsearch else [], "container": True},
         {"name": "monitoring page", "at": "monitoring", "port": 9090, "from": "edge"},
         {"name": "grafana", "at": "monitoring", "port": 3000, "from": "edge" if grafana else []},
         {"name": "journals", "at": "logging", "port": said.get("logging_server_port", 19532), "from": ["app", "db", "cache", "edge", "backup", "logging"]},
@@ -158,15 +179,15 @@ def pages(
     return found
 
 
-def backup_probes(said: Mapping[str, Any], app_addresses: Iterable[str]) -> list[Any]:
-    """What proves restored data: the health of the first service that has secrets, in every colour.
+def proving_service(said: Mapping[str, Any]) -> str:
+    """The service whose health proves restored data: the first that has secrets, for it uses the database. Empty for none."""
+    return next((name for name, service in services_of(said).items() if service.get("secrets") and service.get("publish")), "")
 
-    That is the one which uses the database; the colour that does not serve does not answer.
-    """
-    for service in services_of(said).values():
-        if service.get("secrets") and service.get("publish"):
-            return gate.probes(service, list(app_addresses))
-    return []
+
+def backup_probes(said: Mapping[str, Any], app_addresses: Iterable[str]) -> list[Any]:
+    """What proves restored data, in every colour; the one that does not serve does not answer."""
+    name = proving_service(said)
+    return gate.probes(services_of(said)[name], list(app_addresses)) if name else []
 
 
 # --- by name, for the file that ships the wiring ---------------------------------------------------------------------------
@@ -219,6 +240,9 @@ def wired(hosts: Mapping[str, Mapping[str, Any]], part: str, host: str, groups: 
         "addresses": addresses,
         "app_address": lambda: app_address(said, host, groups),
         "app_addresses": lambda: everywhere(app_address, "app"),
+        "absent_addresses": lambda: [
+            address for other, address in everywhere(app_address, "app").items() if other in listed(said.get("absent_hosts"))
+        ],
         "data_address": lambda: data_address(said, host, groups),
         "monitoring_address": lambda: monitoring_address(said, host, groups),
         "groups": lambda: {other: needed_groups(hosts[other]) for other in everybody},
@@ -244,6 +268,7 @@ def wired(hosts: Mapping[str, Mapping[str, Any]], part: str, host: str, groups: 
         "pages": lambda: pages(
             said, groups, everywhere(log_page_address, "logging"), everywhere(monitoring_address, "monitoring")
         ),
+        "runs_containers": lambda: runs_containers(said, host, groups),
         "access": lambda: access_rules(access(said, groups), host, groups, addresses()),
         "log_server": lambda: server,
         "log_page_address": lambda: log_page_address(hosts[server], server, groups) if server else "",

@@ -21,13 +21,15 @@ def problems(facts: Mapping[str, Any], specs: Mapping[str, spec.Options]) -> lis
     """Judge the application that a host is to run, its databases and what stands on the host already.
 
     :param facts: ``argument_errors``, ``cast_problems`` and ``secret_problems``, which Ansible and the lookups of these names found; the
-        role's variables ``name``, ``release``, ``registry_login``, ``services``, ``colours``, ``migrations``, ``bind_address``, ``log_driver``,
-        ``log_options``, ``shared_volumes``, ``state_dir``, ``image_source``, ``build_host``, ``redis``, ``redis_password_secret``, ``redis_bind_address``,
-        ``postgres_bind_address``, ``postgres_major``, ``postgres_volume``, ``ports`` (variable -> published port); ``host`` and ``groups``
-        of the inventory, ``play_hosts``; what was found: ``record`` of the release that the host serves or is to join, ``processors``,
-        ``running`` (whether containers of the application are here), ``engine`` (Docker's version), ``sources`` (results of ``stat``),
-        ``volume`` (names in PostgreSQL's volume), ``listening`` and ``containers`` (as :func:`port_problems` takes them), and ``own``, on a
-        user's own machine what Docker and ``id`` answered, with ``tried``, the results of `wait_for` for each port.
+        role's variables ``name``, ``release``, ``registry_login``, ``services``, ``colours``, ``migrations``, ``bind_address``,
+        ``log_driver``, ``log_options``, ``shared_volumes``, ``state_dir``, ``image_source``, ``build_host``, ``redis``,
+        ``redis_password_secret``, ``redis_bind_address``, ``postgres_bind_address``, ``postgres_major``, ``postgres_volume``, ``ports``
+        (variable -> published port), ``postgres_ca_host``; ``host`` and ``groups`` of the inventory, ``play_hosts``; what was found:
+        ``record`` of the release that the host serves or is to join, ``processors``, ``running`` (whether containers of the application
+        are here), ``engine`` (Docker's version), ``helpers`` (results of ``stat`` on hosts that are no part of the run), ``sources``
+        (results of ``stat``), ``volume`` (names in PostgreSQL's volume), ``listening`` and ``containers`` (as :func:`port_problems` takes
+        them), and ``own``, on a user's own machine what Docker and ``id`` answered, with ``tried``, the results of `wait_for` for each
+        port.
     :param specs: what a value may have, of the role's argument specification: ``app_services`` of a service, ``app_migrations``.
     :returns: one sentence for each problem: the variable, what is wrong, what to do.
     """
@@ -51,7 +53,7 @@ def problems(facts: Mapping[str, Any], specs: Mapping[str, spec.Options]) -> lis
         *inventory_problems.address_problems({"app_bind_address": facts["bind_address"]}),
         *app_host.log_option_problems(facts["log_options"], facts["log_driver"], facts["engine"]),
     ]
-    found += _reach_problems(facts)
+    found += _reach_problems(facts) + _helper_problems(facts)
     if facts["own"]:
         docker, compose, _containers, user = facts["own"]
         found += app_host.docker_problems(docker, compose, user.get("stdout", "?"))
@@ -88,6 +90,23 @@ def _reach_problems(facts: Mapping[str, Any]) -> list[str]:
             "app_shared_volumes: several hosts run services with volumes, and a file that one of them stores is not on the others."
             f" Put {facts['state_dir']} volumes on shared storage and set app_shared_volumes: true."
         )
+    return found
+
+
+def _helper_problems(facts: Mapping[str, Any]) -> list[str]:
+    """Hosts that a release asks for something, though the run leaves them out."""
+    found = []
+    for result in (result for result in facts["helpers"] if not result.get("skipped")):
+        host, ready = result["item"], result.get("stat", {}).get("exists", False)
+        if result.get("unreachable"):
+            found.append(
+                f"{host}: a release needs this host, which is left out of this run, and it cannot be reached. Name it, too, or start it."
+            )
+        elif host == facts["postgres_ca_host"] and not ready:
+            found.append(
+                f"app_postgres_ca_host: {host}, which is left out of this run, has no certificate of PostgreSQL yet."
+                " Run it without --limit, or name it, too."
+            )
     return found
 
 

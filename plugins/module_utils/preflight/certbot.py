@@ -13,10 +13,11 @@ from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import certif
 def problems(facts: Mapping[str, Any]) -> list[str]:
     """Judge the certificates that the role is to request, or those of one's own that it is to install.
 
-    :param facts: ``argument_errors`` and ``cast_problems``, which Ansible and the lookup of that name found; the role's
-        ``certificates``, ``enabled``, ``email``, ``directory`` (of the authority), ``eab_kid``, ``eab_hmac_key``, ``receives``
-        (whether certificates come from another host), ``issuer`` and ``issuer_address``; without an authority also
-        ``own_certificates`` and ``own_keys``, the results of community.crypto's modules for each item of the variable.
+    :param facts: ``argument_errors`` and ``cast_problems``, which Ansible and the lookup of that name found; the role's ``certificates``,
+        ``enabled``, ``email``, ``directory`` (of the authority), ``eab_kid``, ``eab_hmac_key``, ``receives`` (whether certificates come
+        from another host), ``issuer`` and ``issuer_address``, ``introduced`` (whether the issuer is part of the run, or was once);
+        without an authority also ``own_certificates`` and ``own_keys``, the results of community.crypto's modules for each item of the
+        variable.
     :returns: one sentence for each problem: the variable, what is wrong, what to do.
     """
     wanted, enabled = facts["certificates"], facts["enabled"]
@@ -30,6 +31,11 @@ def problems(facts: Mapping[str, Any]) -> list[str]:
     if facts["receives"] and not facts["issuer_address"]:
         found.append(
             f"certbot_issuer_address: is not set, and certificates come from {facts['issuer']}. Give the address that it is reached by."
+        )
+    if not facts["introduced"]:
+        found.append(
+            f"certbot_issuer: {facts['issuer']}, which lets this host fetch certificates, is left out of this run, and has not let it in yet."
+            " Run it without --limit, or name it, too."
         )
     if not enabled:
         found += certificates.own_certificate_problems(wanted, _by_name(facts["own_certificates"]), _by_name(facts["own_keys"]))

@@ -18,9 +18,9 @@ FILE_KEYS = {"path", "service", "stream"}
 def problems(facts: Mapping[str, Any]) -> list[str]:
     """Judge what a host keeps, sends and shows of its logs.
 
-    :param facts: ``argument_errors`` and ``cast_problems``, which Ansible and the lookup of that name found; ``settings``, as the role
-        has them in ``_logging_settings``, judged only if these found nothing; ``memory_mb`` of the server and ``disk_mb``, the size of
-        the disk that /var/log is on.
+    :param facts: ``signs``, whether the hub can sign the certificate of this host; ``argument_errors`` and ``cast_problems``, which
+        Ansible and the lookup of that name found; ``settings``, as the role has them in ``_logging_settings``, judged only if these found
+        nothing; ``memory_mb`` of the server and ``disk_mb``, the size of the disk that /var/log is on.
     :returns: one sentence for each problem: the variable, what is wrong, what to do.
     """
     found = [*facts["argument_errors"], *facts["cast_problems"]]
@@ -41,6 +41,11 @@ def problems(facts: Mapping[str, Any]) -> list[str]:
                 f"logging_page_users.{name}: is no hash of a password. Put what `openssl passwd -6` prints into the vault."
             )
     found += address_problems({"logging_page_address": settings["page_address"]})
+    if not facts["signs"]:
+        found.append(
+            f"logging_hub: {settings['hub']}, which signs the certificate of this host, is left out of this run, and cannot be reached"
+            " or was not set up yet. Run it without --limit, or name it, too."
+        )
     return found + _hub_problems(settings) + _elasticsearch_problems(settings, int(facts["memory_mb"]))
 
 

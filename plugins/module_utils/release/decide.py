@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory.options import strategy_problems
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import hosts as release_hosts
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import images
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import record as release_record
 
 PHASES = ("prepare", "migrate", "start", "switch", "commit")
-STRATEGIES = ("linear", "mitogen_linear")  # with which a task begins when all hosts are done with the one before
 
 
 # --- what is to be done ---------------------------------------------------------------------------
@@ -173,7 +173,15 @@ def status(
     owner_alive: bool | None = None,
     absent: Sequence[str] = (),
 ) -> list[str]:
-    """What serves where, in the lines of one screen. Parameters as for `decide`; `absent` hosts were not asked."""
+    """What serves where, in the lines of one screen. Parameters as for `decide`; `absent` hosts were not asked.
+
+    Without the host of the record, which may be dead, or left out by ``--limit``, what the others show is all that can be said.
+    """
+    if record_host not in hosts:
+        told = [
+            f"{record_host or 'No host'} keeps the record, and did not answer or was not asked: what is to serve is not known."
+        ]
+        return told + [line for host, shown in hosts.items() for line in _shown_lines(host, shown)]
     main = hosts[record_host]
     record, notes, problems = release_record.found_record(hosts, record_host)
     lines = [*notes, *problems]
@@ -186,13 +194,7 @@ def status(
     elif not problems:
         lines.append("Nothing was deployed here yet.")
     for host, shown in hosts.items():
-        edge = shown.get("edge") or {}
-        if edge:
-            kept = ", closed for maintenance" if edge.get("maintenance") and edge.get("colour") else ""
-            lines.append(f"{host}: the edge serves {edge.get('colour') or 'nothing (maintenance)'}{kept}")
-        for entry in shown.get("containers", []):
-            health = f", {entry['health']}" if entry["running"] and entry["health"] else ""
-            lines.append(f"{host}: {entry['name']} {entry['release']} {entry['state']}{health}")
+        lines += _shown_lines(host, shown)
         wrong = coming["site"]["repair"].get(host)
         if wrong:
             fixing = " or ".join(f"{intent}.yml" for intent, plan in coming.items() if not plan["problems"])
@@ -212,6 +214,18 @@ def status(
             f"{line['until']} {line['action']} {line['from_release'] or '-'} -> {line['to_release']} {line['outcome']}, "
             f"{sum(line['seconds'].values()):.0f} s, {line['who']}{said}"
         )
+    return lines
+
+
+def _shown_lines(host: str, shown: Mapping[str, Any]) -> list[str]:
+    """What a host serves and runs."""
+    lines, edge = [], shown.get("edge") or {}
+    if edge:
+        kept = ", closed for maintenance" if edge.get("maintenance") and edge.get("colour") else ""
+        lines.append(f"{host}: the edge serves {edge.get('colour') or 'nothing (maintenance)'}{kept}")
+    for entry in shown.get("containers", []):
+        health = f", {entry['health']}" if entry["running"] and entry["health"] else ""
+        lines.append(f"{host}: {entry['name']} {entry['release']} {entry['state']}{health}")
     return lines
 
 
@@ -348,14 +362,9 @@ def scope_problems(
         return []
     problems = []
     if missing:
-        other = ", or only other layers of these hosts, with --skip-tags release" if intent == "site" else ""
+        other = ", or only other layers of these hosts, with --skip-tags app,nginx" if intent == "site" else ""
         problems.append(
             "--limit: a release is one step on all hosts of the groups app and edge, "
             f"and {', '.join(missing)} would be left out. Run it without --limit{other}."
         )
-    if strategy.rpartition(".")[2] not in STRATEGIES:
-        problems.append(
-            f"strategy: is {strategy}, with which hosts do not wait for each other. Use linear (with Mitogen: mitogen_linear): "
-            "see ANSIBLE_STRATEGY and `strategy` in ansible.cfg."
-        )
-    return problems
+    return problems + strategy_problems(strategy)

@@ -217,8 +217,8 @@ def test_several_hosts_open_what_others_ask() -> None:
     everybody = [ADDRESSES[host] for host in ("a1", "a2", "d1", "c1", "e1")]
     assert opened("e1", SPREAD) == {"http": ["any"], "https": ["any"], "metrics of hosts": at["m1"], "metrics of nginx": at["m1"]}
     assert opened("a1", SPREAD) == {
-        "web blue": at["e1"], "web green": at["e1"], "api blue": at["e1"] + at["m1"], "api green": at["e1"] + at["m1"],
-        "metrics of hosts": at["m1"],
+        "web blue": at["e1"], "web green": at["e1"],
+        "api blue": at["e1"] + at["m1"] + at["d1"], "api green": at["e1"] + at["m1"] + at["d1"], "metrics of hosts": at["m1"],
     }  # fmt: skip
     assert opened("d1", SPREAD) == {
         "postgres": at["a1"] + at["a2"],
@@ -230,6 +230,7 @@ def test_several_hosts_open_what_others_ask() -> None:
     assert opened("l1", SPREAD) == {"journals": everybody, "journal page": at["e1"], "metrics of hosts": at["m1"]}
     assert opened("m1", SPREAD, monitoring_grafana_enabled="yes")["grafana"] == at["e1"]
     assert opened("l1", SPREAD, logging_backend="elasticsearch")["metrics of fluentd"] == at["m1"]
+    assert opened("l1", SPREAD, logging_backend="elasticsearch")["kibana"] == at["e1"]
 
 
 def test_ports_that_the_inventory_names_are_opened() -> None:
@@ -240,7 +241,7 @@ def test_ports_that_the_inventory_names_are_opened() -> None:
     assert [rules[name]["port"] for name in ("postgres", "redis", "journals", "journal page")] == list(ports.values())
     containers = {name for name, rule in rules.items() if rule.get("container")}
     assert containers == {
-        "web blue", "web green", "api blue", "api green", "postgres", "redis", "metrics of fluentd",
+        "web blue", "web green", "api blue", "api green", "postgres", "redis", "metrics of fluentd", "kibana",
     }  # fmt: skip
 
 

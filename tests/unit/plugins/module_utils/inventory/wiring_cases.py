@@ -32,7 +32,7 @@ SPREAD = {
 WRONG: list[Any] = [
     None, 0, 7, True, False, "", "text", [], ["text"], [7], [None], {}, {"a": 7}, {"a": None}, {"a": {"b": 7}}, [{"a": 7}],
 ]  # fmt: skip
-ADDRESSES = {host: f"10.0.0.{number}" for number, host in enumerate(SPREAD["all"], 1)}
+ADDRESSES = {host: f"10.0.0.{number}" for number, host in enumerate([*SPREAD["all"], "e2"], 1)}
 
 
 def shop(**changes: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ GOOD: dict[str, Any] = {
     "shared_volumes": False, "state_dir": "/var/lib/shop", "image_source": "pull", "build_host": "b", "sources": [],
     "postgres_bind_address": "", "postgres_major": 15, "postgres_volume": "shop-postgres", "volume": ["15"], "redis": True,
     "redis_bind_address": "", "redis_password_secret": "", "ports": PORTS, "running": False, "listening": [], "containers": [],
-    "own": [], "tried": [], "registry_login": [],
+    "own": [], "tried": [], "registry_login": [], "helpers": [], "postgres_ca_host": "d",
 }  # fmt: skip
 BOUND = {"redis_bind_address": "10.0.0.5"}
 NO_PASSWORD = "app_redis_bind_address: other hosts could use Redis without a password. Name one of app_secrets in app_redis_password_secret."
@@ -68,6 +68,12 @@ PRIVATE = {"bind_address": "10.0.0.1"}
         ({"groups": TWO, **PRIVATE, **VOLUMES}, [NOT_SHARED]),
         ({"groups": TWO, **PRIVATE, **VOLUMES, "shared_volumes": True}, []),
         (VOLUMES, []),
+        # hosts that the run leaves out
+        ({"helpers": [{"item": "d", "stat": {"exists": True}}, {"item": "b", "stat": {"exists": False}}]}, []),
+        ({"helpers": [{"item": "d", "stat": {"exists": False}}]}, ["app_postgres_ca_host: d, which is left out of this run, has no cert"]),
+        ({"helpers": [{"item": "d", "msg": "sudo: a password is required"}]}, ["app_postgres_ca_host: d, which is left out"]),
+        ({"helpers": [{"item": "b", "unreachable": True}]}, ["b: a release needs this host, which is left out of this run, and it cannot"]),
+        ({"helpers": [{"item": "d", "skipped": True}]}, []),
         # sources
         ({"image_source": "build"}, ["app_services.web.build: is not set, and app_image_source is build."]),
         ({"image_source": "build", "groups": {"app": ["b", "a"]}, "play_hosts": ["x", "b", "a"]}, []),  # b says it

@@ -12,7 +12,7 @@ MAIN = {"name": "main", "names": ["a.test"]}
 GOOD: dict[str, Any] = {
     "argument_errors": [], "cast_problems": [], "certificates": [MAIN], "enabled": True, "email": "me@a.test",
     "directory": "https://acme.test/directory", "eab_kid": "", "eab_hmac_key": "", "receives": False, "issuer": "edge1",
-    "issuer_address": "", "own_certificates": [], "own_keys": [],
+    "issuer_address": "", "introduced": True, "own_certificates": [], "own_keys": [],
 }  # fmt: skip
 FOUND = {
     "not_after": "20300101000000Z",
@@ -34,6 +34,10 @@ OTHER_KEY = [{"item": {"key": "main"}, "public_key_fingerprints": {"sha256": "2"
         ({"argument_errors": ["a"], "cast_problems": ["b"], "email": ""}, ["a", "b", "certbot_email: is not set"]),
         ({"receives": True}, ["certbot_issuer_address: is not set, and certificates come from edge1."]),
         ({"receives": True, "issuer_address": "10.0.0.1"}, []),
+        (
+            {"receives": True, "issuer_address": "10.0.0.1", "introduced": False},
+            ["certbot_issuer: edge1, which lets this host fetch"],
+        ),
         (OWN, []),
         ({**OWN, "own_keys": OTHER_KEY}, ["certbot_own_certificates.main: certificate and key do not match"]),
         ({**OWN, "own_certificates": [], "own_keys": []}, ["certbot_own_certificates.main: is not set"]),

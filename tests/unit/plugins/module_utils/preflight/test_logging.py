@@ -26,6 +26,7 @@ def role_problems(settings: dict[str, Any]) -> list[str]:
             "argument_errors": [],
             "cast_problems": [],
             "settings": settings,
+            "signs": settings.get("signs", True),
             "memory_mb": settings["memory_mb"],
             "disk_mb": settings["disk_mb"],
         }
@@ -57,6 +58,7 @@ def test_good_settings() -> None:
         ),
         ({"max_mb": 1}, "logging_max_mb: 1 MB are too few"),
         ({"keep_days": 0}, "logging_keep_days: 0 keeps nothing"),
+        ({"host": "b", "signs": False}, "logging_hub: a, which signs the certificate of this host, is left out of this run"),
         ({"burst_lines": 0}, "logging_burst_lines: 0 keeps nothing"),
         ({"files": [{"path": "x"}]}, "logging_files[0]: needs path"),
         ({"redact": ["("]}, "logging_redact: '(' is no regular expression"),

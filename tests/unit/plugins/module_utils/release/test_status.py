@@ -135,6 +135,15 @@ def test_a_host_that_is_absent_is_named() -> None:
     ]
 
 
+def test_without_the_host_of_the_record_the_others_are_shown() -> None:
+    """It is dead, or --limit left it out."""
+    edge = {"record": V2, "containers": [], "edge": EDGE}
+    found = decide.status({"edge1": edge}, "app1", ["app1"])
+    assert found[0].startswith("app1 keeps the record, and did not answer or was not asked")
+    assert found[1:] == ["edge1: the edge serves blue"]
+    assert decide.status({"edge1": edge}, "", [])[0].startswith("No host keeps the record")
+
+
 # --- what will be done ----------------------------------------------------------------------------------
 
 PLAN = {
