@@ -43,10 +43,10 @@ def problems(facts: Mapping[str, Any]) -> list[str]:
     found += address_problems({"logging_page_address": settings["page_address"]})
     if not facts["signs"]:
         found.append(
-            f"logging_hub: {settings['hub']}, which signs the certificate of this host, is left out of this run, and cannot be reached"
+            f"logging_server: {settings['server']}, which signs the certificate of this host, is left out of this run, and cannot be reached"
             " or was not set up yet. Run it without --limit, or name it, too."
         )
-    return found + _hub_problems(settings) + _elasticsearch_problems(settings, int(facts["memory_mb"]))
+    return found + _server_problems(settings) + _elasticsearch_problems(settings, int(facts["memory_mb"]))
 
 
 def _size_problems(settings: Mapping[str, Any], disk: int) -> list[str]:
@@ -62,7 +62,7 @@ def _size_problems(settings: Mapping[str, Any], disk: int) -> list[str]:
     return problems
 
 
-def _hub_problems(settings: Mapping[str, Any]) -> list[str]:
+def _server_problems(settings: Mapping[str, Any]) -> list[str]:
     server, hosts = settings["server"], settings["hosts"]
     problems = []
     if server and hosts and server not in hosts:

@@ -58,7 +58,7 @@ def test_good_settings() -> None:
         ),
         ({"max_mb": 1}, "logging_max_mb: 1 MB are too few"),
         ({"keep_days": 0}, "logging_keep_days: 0 keeps nothing"),
-        ({"host": "b", "signs": False}, "logging_hub: a, which signs the certificate of this host, is left out of this run"),
+        ({"host": "b", "signs": False}, "logging_server: a, which signs the certificate of this host, is left out of this run"),
         ({"burst_lines": 0}, "logging_burst_lines: 0 keeps nothing"),
         ({"files": [{"path": "x"}]}, "logging_files[0]: needs path"),
         ({"redact": ["("]}, "logging_redact: '(' is no regular expression"),
