@@ -14,7 +14,7 @@ DIFFERS = {
     "release": (),
     "interrupted": (),
     "verify": (),
-    "firewall": (f"{ROLE}docker : Bring Docker's daemon to its settings",),
+    "firewall": (f"{ROLE}docker : Configure Docker's daemon",),
     "backup": (f"{ROLE}backup : Write the configuration",),
     # They watch a second host and take its journal: databases and containers stay as they are.
     "logging": (
