@@ -43,4 +43,4 @@ def test_converge_changes_what_the_inventory_says_otherwise(converged):
         assert not [task for task in changed if not any(re.fullmatch(pattern, task) for pattern in patterns)], converged
         assert all(any(re.fullmatch(pattern, task) for task in changed) for pattern in patterns), converged
     else:  # run by itself, on a bare server: all of it was to be done
-        assert len(converged) > 50
+        assert len(converged) > 30
