@@ -65,7 +65,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Let the release prove itself
+- name: Check that the release answers
   kasaneha.deploy.blue_green_gate:
     app: kasaneha
     colour: green

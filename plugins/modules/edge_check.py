@@ -42,7 +42,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at the site from here
+- name: Check the site from here
   delegate_to: localhost
   kasaneha.deploy.edge_check:
     address: kasaneha.app

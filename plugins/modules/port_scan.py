@@ -41,7 +41,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at the server from here
+- name: Scan the server from here
   delegate_to: localhost
   kasaneha.deploy.port_scan:
     addresses: [192.0.2.7, "2001:db8::7"]
