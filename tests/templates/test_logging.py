@@ -34,7 +34,11 @@ def test_the_inventory_of_production_is_sound() -> None:
 
 def listed(kind: str, given: dict[str, Any]) -> list[dict[str, Any]]:
     """The files that the role writes, or the units that it runs, on such a host."""
-    [task] = [task for _file, task in role_tasks("logging") if f"kasaneha.deploy.{kind}" in task]
+    [task] = [
+        task
+        for file, task in role_tasks("logging")
+        if f"kasaneha.deploy.{kind}" in task and file in ("configure.yml", "service.yml")
+    ]
     entries = evaluate("logging", "entries", {**given, "entries": task[f"kasaneha.deploy.{kind}"][kind]})
     return [entry for entry in entries if entry.get("when", True)]
 

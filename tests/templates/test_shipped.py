@@ -49,12 +49,20 @@ def test_a_loop_over_nothing_is_noticed() -> None:
     assert rendered("monitoring", "{{ monitoring_page_users | join }}") == ""
 
 
+def listed(role: str, files: Any, own: dict[str, Any]) -> list[Any]:
+    """What a list of the module `files` is: written out, or an expression with lists of the task's own variables."""
+    if not isinstance(files, str):
+        return list(files)
+    for name in own:
+        files = re.sub(rf"\b{name}\b", "[]", files)
+    return [*(rendered(role, files) or []), *(entry for value in own.values() if isinstance(value, list) for entry in value)]
+
+
 def made(role: str, tasks: Iterable[tuple[str, Any]] = ()) -> Iterator[tuple[str, str, bool]]:
     """File of tasks, path under /run, and whether it is a directory that is made there; in the order of a run."""
     for file, task in tasks or role_tasks(role):
         for parameters in arguments(task):
-            files = parameters.get("files", [])  # of the module `files`
-            for given in [parameters, *((rendered(role, files) or []) if isinstance(files, str) else files)]:
+            for given in [parameters, *listed(role, parameters.get("files", []), task.get("vars", {}))]:
                 path, when = (rendered(role, str(given.get(key, ""))) for key in ("path" if "path" in given else "dest", "when"))
                 if str(path).startswith(("/run/", "/var/run/")) and when not in (False, "False"):
                     yield file, str(path), given.get("state") == "directory"
