@@ -33,7 +33,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look for an older deployment
+- name: Find an older deployment
   kasaneha.deploy.adopt_info:
     app: kasaneha
   register: found

@@ -39,7 +39,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at what serves
+- name: Read what serves
   kasaneha.deploy.blue_green_info:
     app: kasaneha
     edge: /var/lib/kasaneha/edge

@@ -28,7 +28,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at the backups
+- name: Read the backups
   kasaneha.deploy.pg_backup_info:
     app: kasaneha
   register: backups
