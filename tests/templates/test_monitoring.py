@@ -243,7 +243,8 @@ def test_every_host_is_watched_and_lets_the_monitoring_host_in_alone() -> None:
         9187: monitor,
         9121: monitor,
     }
-    assert opened["a1"] == {18080: edge + monitor, 18180: edge + monitor, 18081: edge, 18181: edge, 9100: monitor}
+    backend = [*edge, *monitor, HOSTS["d1"]]  # the backup asks it whether it works on restored data
+    assert opened["a1"] == {18080: backend, 18180: backend, 18081: edge, 18181: edge, 9100: monitor}
     assert opened["e1"] == {80: ["any"], 443: ["any"], 9100: monitor, 9113: monitor}
     assert opened["m1"] == {9090: edge, 3000: []}  # nobody asks for Grafana where there is none
 
