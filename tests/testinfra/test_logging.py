@@ -324,7 +324,8 @@ def test_a_certificate_that_is_gone_is_signed_anew() -> None:
         on(HUB, "mv /etc/kasaneha/logging-ca/away /etc/kasaneha/logging-ca/ca.key")
     said = " ".join(refused.stdout.split())
     assert (
-        refused.returncode != 0 and "watched: logging_server: ready, which signs the certificate of this host, is left out" in said
+        refused.returncode != 0
+        and "watched: logging_server: ready, which signs the certificate of this host, is left out" in said
     )
     assert "changed=0 " in said
     done = play("site.yml", "--limit", "watched", "--tags", "logging")
