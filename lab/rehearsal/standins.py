@@ -254,8 +254,8 @@ def choose_databases(found: Standins, said: Mapping[str, Any], groups: set[str],
         else:
             put["monitoring_grafana_enabled"] = False
             found.instead.append((f"image {grafana}", "nothing: Grafana was left out"))
-    if said.get("logging_backend", "journal") == "elasticsearch":
-        put["logging_backend"] = "journal"
+    if said.get("logging_backend", "journald") == "elasticsearch":
+        put["logging_backend"] = "journald"
         found.instead.append(("logging_backend: elasticsearch", "nothing: logs stayed in the journals, whatever can be pulled"))
 
 
