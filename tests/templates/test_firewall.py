@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may reach what, from the inventory to the guard's rules; and the guard itself, in both its kinds."""
+"""Who may reach what, from the inventory to the rules of the container firewall, in both its kinds."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ RULES = firewall_rules.normalised(
 )
 
 
-def guard(template: str, **variables: Any) -> str:
-    """One of the guard's files."""
+def written(template: str, **variables: Any) -> str:
+    """One of the files of the container firewall."""
     return render("firewall", template, {"_firewall_normalised": RULES, **variables})
 
 
 def test_nftables_lets_through_what_containers_are_named_for() -> None:
-    lines = [line.strip() for line in guard("guard.nft.j2").splitlines()]
+    lines = [line.strip() for line in written("containers.nft.j2").splitlines()]
     accepted = [line for line in lines if "dnat" in line]
     assert accepted == [
         'ct status dnat ip saddr { 10.0.0.4, 10.0.1.0/24 } meta l4proto tcp ct original proto-dst 5432 accept comment "db"',
@@ -43,10 +43,10 @@ def test_nftables_lets_through_what_containers_are_named_for() -> None:
     assert next(index for index, line in enumerate(lines) if "127.0.0.0/8 drop" in line) < lines.index(accepted[0])
 
 
-@pytest.mark.parametrize(("template", "family"), [("guard.v4.j2", 4), ("guard.v6.j2", 6)])
+@pytest.mark.parametrize(("template", "family"), [("containers.v4.j2", 4), ("containers.v6.j2", 6)])
 def test_iptables_says_the_same(template: str, family: int) -> None:
-    text = guard(template)
-    accepted = re.findall(r"^-A firewall-guard-in (.*) --ctdir ORIGINAL -j RETURN$", text, re.MULTILINE)
+    text = written(template)
+    accepted = re.findall(r"^-A container-firewall-in (.*) --ctdir ORIGINAL -j RETURN$", text, re.MULTILINE)
     match = "-m conntrack --ctstate DNAT --ctorigdstport"
     expected = {
         4: [
@@ -57,16 +57,18 @@ def test_iptables_says_the_same(template: str, family: int) -> None:
         6: [f"-s fd00::4 -p tcp {match} 5432", f"-i eth1 -s ::/0 -p udp {match} 7000:7010"],
     }
     assert accepted == expected[family]
-    assert text.splitlines()[-2:] == ["-A firewall-guard-in -j DROP", "COMMIT"]
+    assert text.splitlines()[-2:] == ["-A container-firewall-in -j DROP", "COMMIT"]
 
 
-@pytest.mark.parametrize("template", ["guard.nft.j2", "guard.v4.j2"])
+@pytest.mark.parametrize("template", ["containers.nft.j2", "containers.v4.j2"])
 def test_bridges_and_trusted_interfaces(template: str) -> None:
-    text = guard(template, firewall_container_interfaces=["docker0", "br-*", "mine0"], firewall_trusted_interfaces=["wg0"])
+    text = written(template, firewall_container_interfaces=["docker0", "br-*", "mine0"], firewall_trusted_interfaces=["wg0"])
     star = "br-*" if template.endswith("nft.j2") else "br-+"
     to = re.findall(r'(?:oifname "|-o )([^ "]+)', text)
     assert to == ["docker0", star, "mine0"]
-    assert re.findall(r'^ *(?:-A firewall-guard-in )?(?:iifname "|-i )([^ "]+)"? (?:accept|-j RETURN)', text, re.MULTILINE) == [
+    assert re.findall(
+        r'^ *(?:-A container-firewall-in )?(?:iifname "|-i )([^ "]+)"? (?:accept|-j RETURN)', text, re.MULTILINE
+    ) == [
         *to,
         "wg0",
     ]

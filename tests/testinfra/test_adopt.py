@@ -255,7 +255,7 @@ def test_status_and_verify_say_that_there_is_a_way_back(before):
 
 
 def test_an_old_database_that_does_not_start_keeps_the_new_site(before, root, ask):
-    rules = "ufw status; cat /etc/firewall/guard.nft"
+    rules = "ufw status; cat /etc/firewall/containers.nft"
     control = "$(docker volume inspect --format '{{.Mountpoint}}' kasaneha_postgres_data)/global/pg_control"
     was = root(rules)
     root(f"mv {control} {control}.away")

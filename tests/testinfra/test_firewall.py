@@ -139,11 +139,11 @@ def test_without_the_guard_the_neighbour_gets_in(root, neighbour):
     """The negative control: what stays shut below can be open, and the neighbour knows how to find it."""
     published = {f"{address},{port}" for address in (neighbour.server, neighbour.server6) for port in (CANARY, f"{CANARY}/udp")}
     spare = {f"{neighbour.server},{SPARE}", f"{neighbour.server},{SPARE}/udp"}
-    root("nft delete table inet firewall_guard; ufw --force disable")
+    root("nft delete table inet container_firewall; ufw --force disable")
     try:
         opened = neighbour.knock([*published, *spare, *inside(root)])
     finally:
-        root("systemctl reload firewall-guard; ufw --force enable")
+        root("systemctl reload container-firewall; ufw --force enable")
     assert published | spare | {f"{CANARY6},8000"} <= opened
     assert "127.0.0.1,18080" in opened and any(door.endswith(",8080") for door in opened)
 
@@ -240,8 +240,11 @@ def test_the_host_goes_back_by_itself_if_no_new_connection_comes_through(root):
 
 @pytest.fixture(scope="module")
 def enabled(root, neighbour, variables) -> tuple[subprocess.CompletedProcess[str], int, int]:
-    """One run that switches UFW on and replaces the guard: what it said, how a session ended that was open meanwhile, what came through it."""
+    """One run that switches UFW on and replaces the container firewall: what it said, how an open session ended, what came through it."""
     root("ufw --force disable")
+    root(
+        "nft add table inet firewall_guard; touch /etc/firewall/guard.nft /usr/local/sbin/firewall-guard"
+    )  # of an earlier version
     key = [f"-i{variables['ansible_ssh_private_key_file']}", *variables["ansible_ssh_common_args"].split()]
     command = [
         "ssh",
@@ -251,7 +254,7 @@ def enabled(root, neighbour, variables) -> tuple[subprocess.CompletedProcess[str
         "for i in $(seq 3000); do echo $i; sleep 0.1; [ -e /tmp/enough ] && exit 0; done",
     ]
     session = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    done = play(ROLE, firewall_guard="iptables")
+    done = play(ROLE, firewall_container_backend="iptables")
     root("touch /tmp/enough")
     ticks = session.communicate(timeout=30)[0].split()
     root("rm /tmp/enough")
@@ -267,11 +270,12 @@ def test_enabling_cuts_no_session_and_lets_new_ones_in(root, neighbour, enabled)
 
 
 def test_the_guard_for_a_kernel_without_nftables(root, neighbour, enabled):
-    assert "firewall_guard" not in root("nft list tables")
-    root("ufw --force disable; iptables -t mangle -D FORWARD -j firewall-guard")
+    assert "firewall" not in root("nft list tables")  # nor that of an earlier version
+    assert "guard" not in root("ls /etc/firewall /usr/local/sbin /etc/systemd/system/docker.service.d")
+    root("ufw --force disable; iptables -t mangle -D FORWARD -j container-firewall")
     try:
         assert neighbour.knock([f"{neighbour.server},{CANARY}"])  # the negative control
-        root("systemctl reload firewall-guard")
+        root("systemctl reload container-firewall")
         assert not neighbour.knock([f"{neighbour.server},{CANARY}", *inside(root)])
     finally:
         root("ufw --force enable")
@@ -287,8 +291,8 @@ def test_a_run_that_died_is_undone_in_time_and_finished_by_the_next(root, neighb
     assert play(ROLE).returncode == 0
     assert f"{SPARE}/tcp" not in status(root) and not root("ls /var/lib/firewall").strip()
     assert "inactive" in root("systemctl is-active firewall-rollback.timer || true")
-    # The same run brings the guard of nftables back, and leaves nothing of the other one.
-    assert "firewall-guard" not in root("iptables-save -t mangle; ip6tables-save -t mangle")
+    # The same run brings the rules of nftables back, and leaves nothing of the other one.
+    assert "container-firewall" not in root("iptables-save -t mangle; ip6tables-save -t mangle")
     assert_only_the_inventory_is_open(root, neighbour)
 
 

@@ -40,7 +40,7 @@ BREAK = [
     "ufw delete allow from ::/0 to ::/0 port 80 proto tcp; ufw allow 9191/tcp comment mine",
     "mkdir -p /var/lib/firewall/unconfirmed; systemctl disable firewall-rollback",
     "systemd-run --unit=spare python3 -m http.server 9191 --bind :: --directory /usr/share/doc",
-    "nft delete table inet firewall_guard",
+    "nft delete table inet container_firewall",
     "docker network create --opt com.docker.network.bridge.name=strange0 strange",
     "docker run --detach --name leak --label kasaneha.deploy.app=kasaneha --publish 0.0.0.0:8098:8098 --health-cmd false --health-interval 1s"
     " --health-retries 1 --entrypoint sleep $(docker inspect --format '{{.Config.Image}}' kasaneha-backend-blue) infinity",
@@ -54,7 +54,7 @@ BREAK = [
 MEND = [
     "cp /root/good.conf /etc/nginx/nginx.conf; systemctl reload nginx; rm -f /root/bad.*",
     "chmod 0400 /etc/kasaneha/secrets/blue/backend/jwt_secret; kill $(cat /root/blab.pid)",
-    "docker rm --force leak; docker network rm strange; systemctl reload firewall-guard",
+    "docker rm --force leak; docker network rm strange; systemctl reload container-firewall",
     "rmdir /var/lib/firewall/unconfirmed; systemctl enable firewall-rollback; ufw --force delete allow 9191/tcp",
 ]
 # Words of a check's name -> what it must say about what was broken.

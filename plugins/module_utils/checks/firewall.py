@@ -25,7 +25,7 @@ def check(what: str, problems: Iterable[str] | str = "", skipped: str = "") -> d
 def firewall_checks(seen: Mapping[str, Any]) -> list[dict[str, str]]:
     """Judge a host's firewall.
 
-    :param seen: ``problems`` (of the inventory), ``actions`` and ``unconfirmed`` (of ufw_state in check mode), ``guard`` (what the
+    :param seen: ``problems`` (of the inventory), ``actions`` and ``unconfirmed`` (of ufw_state in check mode), ``container_firewall`` (what the
         container firewall's own check says), ``lines`` (``unit <name> <is-enabled>``, ``requires <units>`` of docker.service, ``listening <address:port>``),
         ``networks`` and ``containers`` as Docker tells them, ``interfaces`` behind the container firewall, ``scans`` of port_scan, ``rules``
         (normalised), ``ssh_ports``, ``ssh_from``, and ``client``, the address from which SSH comes.
@@ -40,7 +40,7 @@ def firewall_checks(seen: Mapping[str, Any]) -> list[dict[str, str]]:
         check("rules of the inventory can be applied", seen["problems"]),
         check("UFW's rules, written and loaded, are those of the inventory", seen["actions"]),
         check("no change of the firewall waits for its proof", "one does; run site.yml again" if seen["unconfirmed"] else ""),
-        check("the container firewall is loaded as it is written", seen["guard"]),
+        check("the container firewall is loaded as it is written", seen["container_firewall"]),
         check("UFW and the container firewall come back at boot, before Docker", unit_problems(told["unit"], told["requires"])),
         check(
             "every network of containers is behind the container firewall",
@@ -83,7 +83,7 @@ def unit_problems(units: Iterable[str], requires: Sequence[str]) -> list[str]:
     """Services that must come at boot (``<name> <is-enabled>``); Docker must need the container firewall, if there is a Docker."""
     pairs = [line.partition(" ")[::2] for line in units]
     problems = [f"{unit} is {state or 'not there'}" for unit, state in pairs if state != "enabled"]
-    if requires and "firewall-guard.service" not in requires[0].split():
+    if requires and "container-firewall.service" not in requires[0].split():
         problems.append("docker.service starts without the container firewall")
     return problems
 

@@ -272,7 +272,7 @@ def daemon_problems(options: Mapping[str, Any]) -> list[str]:
     for key in ("iptables", "ip6tables"):
         if options.get(key) is False:
             problems.append(
-                f'{where}: "{key}": false leaves containers without isolation and a way out. Remove it; the guard closes what Docker opens.'
+                f'{where}: "{key}": false leaves containers without isolation and a way out. Remove it; the container firewall closes what Docker opens.'
             )
     if options.get("firewall-backend", "iptables") != "iptables":
         problems.append(f'{where}: "firewall-backend" must be iptables beside UFW, which drops what the other backend forwards.')

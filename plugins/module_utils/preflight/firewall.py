@@ -34,7 +34,7 @@ def problems(facts: Mapping[str, Any], plan: Iterable[str] | None = None) -> lis
     if not TAG.fullmatch(str(facts["tag"])):
         found.append("firewall_tag: use letters, digits, blanks, dots, underscores and dashes.")
     return found + [
-        f"{unit}: loads rules of its own, and flushes those of UFW, Docker and the guard as it does. systemctl disable --now {unit},"
+        f"{unit}: loads rules of its own, and flushes those of UFW, Docker and the container firewall as it does. systemctl disable --now {unit},"
         " or set firewall_enabled: false."
         for unit in facts["rivals"]
     ]

@@ -26,7 +26,7 @@ CASES: list[tuple[dict[str, Any], list[str], bool]] = [
     ({"tag": "a" * 32}, ["firewall_tag: use letters, digits"], True),
     (
         {"rivals": ["nftables.service", "iptables.service"]},
-        [f"{unit}.service: loads rules of its own, and flushes those of UFW, Docker and the guard as it does."
+        [f"{unit}.service: loads rules of its own, and flushes those of UFW, Docker and the container firewall as it does."
          f" systemctl disable --now {unit}.service, or set firewall_enabled: false." for unit in ("nftables", "iptables")],
         True,
     ),
