@@ -171,6 +171,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/testinfra/test_(monitoring|outages|alerts|operations)\.py|tests/testinfra/receivers\.py", ("operations",)),
     (r"tests/testinfra/test_ready\.py", READY),
     (r"tests/testinfra/releases\.py", ("release", "interrupted")),
+    (r"tests/testinfra/test_fleet_parts\.py", ("fleet_outages",)),
     (r"tests/testinfra/fleet\.py|molecule/fleet/inventory/", ("fleet", "fleet_outages")),
     (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "fleet_outages", "applications", "rehearse", "containers")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
