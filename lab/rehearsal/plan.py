@@ -128,6 +128,7 @@ class Plan:
         self.addresses = {host: f"{PREFIX}{FIRST + number}" for number, host in enumerate(sorted(self.hosts))}
         inventory.readdress(copied, inventory.addresses(written, self.addresses))
         reach, state = self.work / "reach", ROOT / "lab/state"
+        storage, groups = self.storage(), self.groups_of()
         (reach / "host_vars").mkdir(parents=True)
         (reach / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": dict.fromkeys(self.hosts)}}))
         for host, address in self.addresses.items():
@@ -137,9 +138,19 @@ class Plan:
                 "ansible_ssh_private_key_file": str(state / "id_ed25519"), "ansible_ssh_extra_args": "", "ansible_become_method": "sudo",
                 "ansible_ssh_common_args": f"-o UserKnownHostsFile={state}/known_hosts", "ansible_python_interpreter": "/usr/bin/python3",
                 "lab_server": f"rehearsal-{host}", "lab_publish": [], "lab_ready": False,
+                "lab_mounts": storage if host in (*groups["app"], *groups["backup"]) else [],
             }  # fmt: skip
             own |= {"private_address": address} if "private_address" in written[host] else {}
             (reach / "host_vars" / f"{host}.yml").write_text(yaml.safe_dump(own))
+
+    def storage(self) -> list[str]:
+        """What hosts share, as mounts for servers of the groups app and backup; at the real place somebody mounted it."""
+        first = (self.groups_of()["app"] or self.hosts)[0]
+        said, services = self.reading.said[first], self.reading.wired[first].get("services") or {}
+        if not said.get("app_shared_volumes"):
+            return []
+        names = {str(volume).partition(":")[0] for service in services.values() for volume in service.get("volumes") or []}
+        return [f"kasaneha-lab-rehearsal-shared-{name}:/var/lib/{said.get('app_name')}/{name}" for name in sorted(names)]
 
     def choose(self) -> None:
         """Secrets and stand-ins, as files beside the copy."""
@@ -159,6 +170,9 @@ class Plan:
         self.put = standins.choose(
             self.said, services, self.sites, [self.release, self.next], invented, here, self.pulled, recipient
         )
+        self.put.instead += [
+            (f"storage of several hosts at {mount.partition(':')[2]}", "a directory of this machine") for mount in self.storage()
+        ]
         for name in standins.LOGINS:
             if name in self.reading.written[first]:
                 self.put.variables[name] = []

@@ -60,7 +60,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kasaneha.deploy.plugins.module_utils.edge import loaded
 from ansible_collections.kasaneha.deploy.plugins.module_utils.io import http
 
-LOAD, ANSWER = 5, 10  # seconds for a reload that is under way, and for the sites
+LOAD = 5  # seconds for a reload that is under way
+ANSWER = 10  # seconds for the sites
 PAUSE = 0.25
 
 

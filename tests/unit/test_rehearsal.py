@@ -137,6 +137,16 @@ def test_a_shipped_inventory_is_not_refused(environment, monkeypatch, tmp_path):
     assert found.put.known and set(found.addresses.values()) == {f"198.51.100.{100 + n}" for n in range(len(found.hosts))}
 
 
+def test_storage_that_hosts_share_is_mounted_where_it_is_used(monkeypatch, tmp_path):
+    plan = judged(monkeypatch, tmp_path, ROOT / "inventories/example-fleet")
+    told = {host: yaml.safe_load((plan.work / f"reach/host_vars/{host}.yml").read_text())["lab_mounts"] for host in plan.hosts}
+    uploads = ["kasaneha-lab-rehearsal-shared-uploads:/var/lib/kasaneha/uploads"]
+    assert {host for host, mounts in told.items() if mounts == uploads} == {"fleet-app-1", "fleet-app-2", "fleet-db-1"}
+    assert [mounts for mounts in told.values() if mounts not in ([], uploads)] == []
+    assert ("storage of several hosts at /var/lib/kasaneha/uploads", "a directory of this machine") in plan.put.instead
+    assert judged(monkeypatch, tmp_path, PROD).storage() == []
+
+
 def test_that_of_a_developer_is_refused(monkeypatch, tmp_path):
     with pytest.raises(RehearsalError, match="ansible_connection is local"):
         judged(monkeypatch, tmp_path, ROOT / "inventories/dev")

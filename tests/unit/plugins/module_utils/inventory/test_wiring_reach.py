@@ -52,7 +52,7 @@ def test_whatever_is_asked_listens_there_and_lets_the_asker_in(name: str) -> Non
     owners = {ADDRESSES.get(host, ""): host for host in groups["all"]}
     for host in groups["all"]:
         for what, at in asked(host, groups):
-            address, _, port = at.rpartition(":")
+            address, _colon, port = at.rpartition(":")
             owner = host if address == wiring.LOOPBACK else owners[address]
             if what in ("logs", "kibana"):
                 assert owner == groups["logging"][0], f"{host} looks for {what} at its own loopback"
