@@ -8,7 +8,7 @@ import re
 
 from compose import data
 from inventory import SECRETS, inventory
-from render import render
+from render import evaluate, render
 
 
 def test_postgres_reads_its_password_from_a_file() -> None:
@@ -88,3 +88,17 @@ def test_redis_knows_its_password_by_hash_only() -> None:
 def test_redis_keeps_its_data_within_bounds() -> None:
     lines = render("app", "redis.conf.j2", inventory(app_redis_maxmemory="64mb")).splitlines()
     assert {"appendonly yes", "dir /data", "maxmemory 64mb", "maxmemory-policy noeviction"} <= set(lines)
+
+
+def test_secrets_that_lie_on_a_host_are_those_of_what_runs_there() -> None:
+    """Others are not searched for by verify.yml: it would find that they are missing."""
+
+    def here(host: str) -> set[str]:
+        groups = {"all": ["a", "d", "c"], "app": ["a"], "db": ["d"], "cache": ["c"]}
+        mine = [group for group, hosts in groups.items() if host in hosts]
+        given = inventory("prod", mine, groups=groups, hosts={name: {} for name in groups["all"]}, inventory_hostname=host)
+        return set(evaluate("app", "_app_secrets_here", {**given, "app_redis_password_secret": "redis_password"}))
+
+    assert {"jwt_secret", "gemini_api_key"} <= here("a")
+    assert here("d") == {"postgres_password"}
+    assert here("c") == set()

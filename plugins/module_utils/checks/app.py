@@ -17,7 +17,7 @@ def checks(
 
     :param leaks: ``<place> <count>``: how often a secret was found where others can see it; nothing if there was none to search for.
     :param readable: files with secrets that others than their owner may read.
-    :param secrets: whether the application has any.
+    :param secrets: whether any of the application's lie on this host.
     """
     running = [entry for entry in containers if entry["State"]["Running"]]
     counted = [(place, int(count)) for place, _blank, count in (line.rpartition(" ") for line in leaks)]
@@ -27,7 +27,7 @@ def checks(
     return [
         check("containers run and are healthy", _missing(containers, running)),
         check("containers are confined", [problem for entry in running for problem in confinement_problems(entry)]),
-        check("no secret where others can see it", found, "" if secrets else "the application has none"),
+        check("no secret where others can see it", found, "" if secrets else "there is none on this host"),
         check("files with secrets are their owner's alone", [f"{path} can be read by others" for path in readable]),
     ]
 

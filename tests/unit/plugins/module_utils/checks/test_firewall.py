@@ -200,7 +200,7 @@ def test_application(containers: list[dict[str, Any]], leaks: list[str], readabl
 
 def test_an_application_without_secrets_has_none_to_search_for() -> None:
     [entry] = [entry for entry in app.checks([container()], [], [], secrets=False) if "secret where" in entry["check"]]
-    assert entry["problem"] == "" and entry["skipped"] == "the application has none"
+    assert entry["problem"] == "" and entry["skipped"] == "there is none on this host"
 
 
 def test_report() -> None:
