@@ -8,8 +8,9 @@ from typing import Any
 
 import edge
 import pytest
+import yaml
 from inventory import SECRETS, inventory
-from render import evaluate, render
+from render import ROLES, evaluate, render
 from role import problems, role_tasks
 
 USERS = {"logging_page_users": {"operator": "$6$x$y"}}
@@ -163,3 +164,17 @@ def test_the_page_is_behind_a_login_and_there_only_with_users() -> None:
     assert ["Authorization", ""] in edge.values(journal, "proxy_set_header") and ["Cookie", ""] in edge.values(
         journal, "proxy_set_header"
     )
+
+
+def test_verify_asks_for_logs_where_site_collects_them() -> None:
+    plays = {file: yaml.safe_load((ROLES.parent / f"playbooks/{file}.yml").read_text()) for file in ("site", "verify")}
+    [collects] = [play["hosts"].split("{{")[0].split(":") for play in plays["site"] if play.get("name") == "Logging"]
+    [asked] = [play["vars"]["verify_roles"] for play in plays["verify"] if play.get("name") == "Verify"]
+    [needed] = [entry["needed"] for entry in asked if entry["role"] == "logging"]
+
+    def asks(group: str, **groups: list[str]) -> bool:
+        return bool(evaluate("logging", "needed", {"needed": needed, "group_names": [group], "groups": groups}))
+
+    every = ("app", "db", "cache", "edge", "logging", "monitoring", "backup")
+    assert [group for group in every if asks(group, logging=["far"])] == collects
+    assert not asks("app")
