@@ -50,6 +50,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants, context
+from ansible.plugins.loader import filter_loader
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.kasaneha.deploy.plugins.module_utils.inventory import options
 
@@ -68,6 +69,9 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[Any], variables: Any = None, **kwargs: Any) -> list[Any]:
         """See DOCUMENTATION."""
+        # A playbook asks first in `hosts`, which Ansible renders in the process of which each task is a fork: filters that are loaded
+        # there are not loaded again by each task. All of them, since Ansible goes through their files by name up to the one it needs.
+        filter_loader.get("kasaneha.deploy.wired")
         given = context.CLIARGS
         found: dict[str, Any] = {
             "playbook": own([str(name) for name in given.get("args") or ()]),
