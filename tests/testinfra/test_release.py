@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Releases under load: a good one costs no request, a bad one undoes itself."""
+"""Releases under load: a good one costs no request, a bad one undoes itself; one that finds no record or no room harms nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import pytest
 
 from .playbook import play, said, with_secrets
-from .releases import QUICK, deploy, settled, unharmed, words
+from .releases import QUICK, RELEASE, deploy, settled, unharmed, words
 
 LONG = pytest.mark.long
 # Three kinds as whole deploys: before the switch, behind it, in the migration. What else the gate and the migration refuse is
@@ -152,4 +152,34 @@ def test_bad_input_is_refused_and_what_serves_goes_on(case, root, serving, recor
     done = play("playbooks/deploy.yml", **{**QUICK, **options})
     assert done.returncode != 0 and re.search(sentence, words(done)), done.stdout[-3000:]
     assert serving() == before["release"]
+    settled(root, before["colour"])
+
+
+@pytest.mark.parametrize(
+    "damage", ["echo broken > /var/lib/kasaneha/release.json", pytest.param("rm /var/lib/kasaneha/release.json", marks=LONG)]
+)
+def test_a_record_that_is_lost_is_rebuilt_from_what_runs_and_not_guessed(damage, root, record):
+    before = record()
+    root("docker stop kasaneha-backend-blue kasaneha-frontend-blue kasaneha-backend-green kasaneha-frontend-green")
+    root(damage)
+    done = play(RELEASE)
+    assert done.returncode != 0 and "It cannot be rebuilt" in words(done)
+    root(f"docker start kasaneha-backend-{before['colour']} kasaneha-frontend-{before['colour']}")
+    done = play(RELEASE)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"It is rebuilt from what runs: release {before['release']}, colour {before['colour']}" in words(done)
+    after = record()
+    assert {key: after[key] for key in ("release", "colour")} == {key: before[key] for key in ("release", "colour")}
+
+
+def test_a_full_disk_stops_a_release_and_harms_nothing(root, serving, record):
+    before = record()
+    root("mkdir -p /mnt/small && mount -t tmpfs -o size=64k tmpfs /mnt/small && cp -a /var/lib/kasaneha/. /mnt/small/ "
+         "&& mount --bind /mnt/small /var/lib/kasaneha && (dd if=/dev/zero of=/var/lib/kasaneha/fill bs=1k 2>/dev/null || true)")  # fmt: skip
+    try:
+        done = deploy("v1.0.0", force=True)
+        assert done.returncode != 0 and "disk full" in words(done), done.stdout[-3000:]
+        assert serving() == before["release"]
+    finally:
+        root("umount /var/lib/kasaneha && umount /mnt/small")
     settled(root, before["colour"])
