@@ -26,7 +26,7 @@ VERIFIED = {**SAME, "shown": [{"host": "a", "task": "t", "msg": ["a", "  ok    o
 SEQUENCE = [
     "lab/images.yml", "lab/create.yml", "lab/rehearsal/prepare.yml", "site.yml", "site.yml", "playbooks/verify.yml", "playbooks/deploy.yml",
     "playbooks/rollback.yml", "playbooks/backup.yml", "playbooks/restore.yml", "playbooks/verify_backup.yml", "molecule/reboot.yml",
-    "playbooks/verify.yml", "lab/rehearsal/destroy.yml",
+    "site.yml", "playbooks/verify.yml", "lab/rehearsal/destroy.yml",
 ]  # fmt: skip
 
 
