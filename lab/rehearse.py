@@ -110,10 +110,12 @@ class Rehearsal:
         self.hook("checks of yours after the reboot", self.plan.chosen.after_reboot)
 
     def reboot(self) -> str:
-        """Reboot all servers. Where they are watched, it is over once Prometheus has an answer of everything: what takes longer than a minute
-        on a busy machine is told of by an alert until then, rightly."""
-        rebooted = done(self.steps.play("molecule/reboot.yml"))
-        return done(self.steps.play("site.yml", "--tags", "monitoring_verify")) if self.plan.groups["monitoring"] else rebooted
+        """Reboot all servers; where they are watched, until Prometheus has an answer of everything. What takes longer than a minute, as on
+        a busy machine, is rightly told of by an alert until then."""
+        result = self.steps.play("molecule/reboot.yml")
+        if self.plan.groups["monitoring"]:
+            result = self.steps.play("site.yml", "--tags", "monitoring_verify")
+        return done(result)
 
     def restore_data(self) -> str:
         """Put the data of --data in the place of the empty ones, as on a new machine."""

@@ -157,3 +157,11 @@ def test_each_phase_has_its_tag() -> None:
         for task in read(role, main):
             phase = task[INCLUDES[0]].removesuffix(".yml").removeprefix("data_")
             assert task["tags"] == [role, f"{role}_{phase}", *(["always"] if phase == "preflight" else [])]
+
+
+def test_what_monitoring_leaves_to_a_later_play_is_the_last_one() -> None:
+    plays = yaml.safe_load((ROLES.parent / "playbooks/site.yml").read_text())
+    left = [task for play in plays for task in play.get("tasks", []) if task.get("vars") == {"monitoring_wait": False}]
+    [last] = plays[-1]["tasks"]
+    assert len(left) == 1 and "vars" not in last
+    assert last["ansible.builtin.import_role"] == {"name": "kasaneha.deploy.monitoring", "tasks_from": "verify"}

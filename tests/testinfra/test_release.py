@@ -174,6 +174,7 @@ def test_a_record_that_is_lost_is_rebuilt_from_what_runs_and_not_guessed(damage,
 
 def test_a_full_disk_stops_a_release_and_harms_nothing(root, serving, record):
     before = record()
+    # dd fails when the disk is full, which is what it is for.
     root("mkdir -p /mnt/small && mount -t tmpfs -o size=64k tmpfs /mnt/small && cp -a /var/lib/kasaneha/. /mnt/small/ "
          "&& mount --bind /mnt/small /var/lib/kasaneha && (dd if=/dev/zero of=/var/lib/kasaneha/fill bs=1k 2>/dev/null || true)")  # fmt: skip
     try:
