@@ -43,6 +43,11 @@ options:
     description: Where the ports are published.
     type: str
     default: 127.0.0.1
+  started:
+    description:
+      - Service to the time at which its container started, as an earlier gate returned it. A container that started again since is refused.
+    type: dict
+    default: {}
   answers:
     description: How many good rounds in a row pass the gate.
     type: int
@@ -86,6 +91,11 @@ history:
   type: list
   elements: str
   sample: ["backend: [Errno 111] Connection refused", good]
+started:
+  description: When the container of each service started.
+  returned: always
+  type: dict
+  sample: {backend: "2026-11-25T03:18:01.123456789Z"}
 """
 
 import time
@@ -105,11 +115,12 @@ def one_round(module: AnsibleModule, started: dict[str, str], restarts: dict[str
     sentences, hopeless = [], False
     for name, service in params["services"].items():
         container = release_containers.by_service(containers, name, params["colour"])
+        since = params["started"].get(name, "")
         restarts.setdefault(name, container["restarts"] if container else 0)
         problem, useless = release_gate.container_problem(
-            container, params["images"].get(name, ""), started.get(name, ""), restarts.get(name, 0)
+            container, params["images"].get(name, ""), since or started.get(name, ""), restarts.get(name, 0)
         )
-        hopeless = hopeless or useless
+        hopeless = hopeless or useless or bool(since and container and container["started"] != since)
         if container:
             started[name] = container["started"]
         if not problem and service.get("publish"):
@@ -146,6 +157,7 @@ def main() -> None:
             "services": {"type": "dict", "required": True},
             "images": {"type": "dict", "default": {}},
             "address": {"type": "str", "default": "127.0.0.1"},
+            "started": {"type": "dict", "default": {}},
             "answers": {"type": "int", "default": 3},
             "interval": {"type": "float", "default": 0.5},
             "timeout": {"type": "int", "default": 60},
@@ -168,7 +180,11 @@ def main() -> None:
         except RuntimeError as error:
             sentences, hopeless = [f"the containers cannot be seen: {error}"], False
         passed = gate.round(sentences)
-        result: dict[str, Any] = {"seconds": round(time.monotonic() - began, 1), "history": gate.history[-10:]}
+        result: dict[str, Any] = {
+            "seconds": round(time.monotonic() - began, 1),
+            "history": gate.history[-10:],
+            "started": started,
+        }
         if passed:
             module.exit_json(changed=False, **result)
         if hopeless or result["seconds"] > module.params["timeout"]:

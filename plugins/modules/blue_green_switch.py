@@ -16,6 +16,7 @@ description:
   - O(state=tried) is for a new release. It arms a timer that goes back even if nobody is left to do it, switches, proves by
     requests on the public path that the new colour answers, watches it, and goes back by itself if it does not do well.
     It has to be confirmed by O(state=served) in time.
+  - Where nothing was served before there is nothing to go back to. Such a first release is proved and not watched.
   - O(state=served) serves a colour for good. If it is served already, nothing changes but that the timer is disarmed.
 options:
   path:
@@ -61,7 +62,7 @@ options:
     type: int
     default: 3
   watch_seconds:
-    description: How long the new colour is watched.
+    description: How long the new colour is watched, if another one was served before.
     type: int
     default: 15
   max_error_ratio:
@@ -129,6 +130,10 @@ proof_seconds:
   description: How long after that the proof was complete.
   returned: when it was on trial
   type: float
+watch_seconds:
+  description: How long it was watched.
+  returned: when it was on trial
+  type: int
 watched:
   description: Requests that were meant for the new colour while it was watched, errors, and those the other colour had to answer.
   returned: when it was on trial
@@ -178,7 +183,7 @@ class Trial:
                 at = state.switch(self.directory, self.params["colour"], maintenance)
             self.result["switched_at"] = at
             self.prove(at)
-            self.watch(usual)
+            self.watch(usual, self.params["watch_seconds"] if before["colour"] else 0)
         except HeldError:
             raise  # whatever is served and armed now is another run's
         except BaseException:
@@ -226,10 +231,11 @@ class Trial:
                 raise RuntimeError(f"the public path does not serve it: {problem}")
         self.result["proof_seconds"] = round(time.time() - at, 3)
 
-    def watch(self, usual: dict[str, int]) -> None:
-        """Look each second at what users got, and ask as they do."""
+    def watch(self, usual: dict[str, int], seconds: int) -> None:
+        """Look each second at what users got, and ask as they do; at least once."""
+        self.result["watch_seconds"] = seconds
         counted, failed, said = {"requests": 0, "errors": 0, "elsewhere": 0}, 0, ""
-        end = time.monotonic() + self.params["watch_seconds"]
+        end = time.monotonic() + seconds
         while True:
             new = traffic.count_requests(self.log.new(), self.params["colour"], self.params["upstreams"])
             counted = {key: counted[key] + new[key] for key in counted}

@@ -116,3 +116,18 @@ def test_one_that_is_well_passes(health, lab, services):
     """The negative control of all the others."""
     result = Gate(lab, services, {}).ask(health, timeout=60).answer()
     assert result["code"] == 0 and not result.get("failed") and result["history"][-1] == "good"
+
+
+def test_one_that_started_again_since_an_earlier_gate_is_refused(lab, services):
+    """It is well, and nothing but the time of its start says that it ended in between."""
+    gate = Gate(lab, services, {})
+    first = gate.ask(timeout=60).answer()
+    assert first["code"] == 0 and first["started"]["backend"]
+    assert gate.ask(timeout=60, started=first["started"]).answer()["code"] == 0
+    gate.box.restart()
+    gate.box.healthy()
+    assert gate.ask(timeout=60).answer()["code"] == 0
+    refused = gate.ask(timeout=60, started=first["started"]).answer()
+    assert refused["code"] and re.search(
+        r"prove itself: backend: its container started again at [\s\S]*Last log lines of", refused["msg"]
+    )

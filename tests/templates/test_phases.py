@@ -169,4 +169,8 @@ def test_what_monitoring_leaves_to_a_later_play_is_the_last_one() -> None:
 
 def test_monitoring_is_there_before_what_it_has_to_tell_of_can_fail() -> None:
     names = [play["name"] for play in yaml.safe_load((ROLES.parent / "playbooks/site.yml").read_text())]
-    assert names.index("Application") < names.index("Monitoring") < min(names.index(name) for name in ("Backup", "Logging", "Certificates"))
+    assert (
+        names.index("Application")
+        < names.index("Monitoring")
+        < min(names.index(name) for name in ("Backup", "Logging", "Certificates"))
+    )

@@ -29,30 +29,36 @@ def details(*hosts: dict[str, Any]) -> dict[str, Any]:
         "hostvars": dict(zip(names, hosts, strict=True)),
         "release_reason": "",
     }
-    return task_vars("finish.yml", "End the run", {"release_watch_seconds": 5, **given})["release_details"]
+    return task_vars("finish.yml", "End the run", given)["release_details"]
 
 
 SERVED = {
     "app_gated": {"seconds": 2.5},
-    "nginx_switched": {"proof_seconds": 0.5},
+    "nginx_switched": {"proof_seconds": 0.5, "watch_seconds": 5},
     "nginx_confirmed": {"drain_seconds": 3.0, "leftovers": 1},
 }
 
 
 @pytest.mark.parametrize(
-    ("hosts", "gate", "proof", "drain", "leftovers"),
+    ("hosts", "gate", "proof", "drain", "leftovers", "watch"),
     [
-        ([SERVED], 2.5, 0.5, 3.0, 1),
-        ([SERVED, {**SERVED, "nginx_confirmed": {"drain_seconds": 7.0, "leftovers": 2}}], 2.5, 0.5, 7.0, 3),
+        ([SERVED], 2.5, 0.5, 3.0, 1, 5),
+        ([SERVED, {**SERVED, "nginx_confirmed": {"drain_seconds": 7.0, "leftovers": 2}}], 2.5, 0.5, 7.0, 3, 5),
         # An edge that was not drained, or failed to confirm: the run ends all the same, and gives its lock back.
-        ([{**SERVED, "nginx_confirmed": {"changed": True}}], 2.5, 0.5, 0, 0),
-        ([{**SERVED, "nginx_confirmed": {"failed": True, "msg": "…"}}, SERVED], 2.5, 0.5, 3.0, 1),
-        ([{}], 0, 0, 0, 0),
-        ([], 0, 0, 0, 0),
+        ([{**SERVED, "nginx_confirmed": {"changed": True}}], 2.5, 0.5, 0, 0, 5),
+        ([{**SERVED, "nginx_confirmed": {"failed": True, "msg": "…"}}, SERVED], 2.5, 0.5, 3.0, 1, 5),
+        ([{}], 0, 0, 0, 0, 0),
+        ([], 0, 0, 0, 0, 0),
     ],
 )
 def test_a_run_ends_whatever_its_hosts_report(
-    hosts: list[dict[str, Any]], gate: float, proof: float, drain: float, leftovers: int
+    hosts: list[dict[str, Any]], gate: float, proof: float, drain: float, leftovers: int, watch: int
 ) -> None:
-    expected = {"gate_seconds": gate, "proof_seconds": proof, "drain_seconds": drain, "leftovers": leftovers, "watch_seconds": 5}
+    expected = {
+        "gate_seconds": gate,
+        "proof_seconds": proof,
+        "drain_seconds": drain,
+        "leftovers": leftovers,
+        "watch_seconds": watch,
+    }
     assert details(*hosts) == expected

@@ -24,8 +24,8 @@ class Module:
     """What the gate needs of a module."""
 
     def __init__(self, **params: Any) -> None:
-        self.params = {"app": "shop", "colour": "blue", "release": "v2", "images": {}, "address": "127.0.0.1", "answers": 1, "interval": 0,
-                       "timeout": 0, **params}  # fmt: skip
+        self.params = {"app": "shop", "colour": "blue", "release": "v2", "images": {}, "address": "127.0.0.1", "started": {}, "answers": 1,
+                       "interval": 0, "timeout": 0, **params}  # fmt: skip
         self.result: dict[str, Any] = {}
 
     def run_command(self, *_: Any) -> None:
@@ -119,3 +119,20 @@ def test_what_cannot_be_asked_is_refused_at_once(monkeypatch: pytest.MonkeyPatch
         "services.backend.health.timeout: 0 is no time to wait. Use seconds above 0.",
     ]
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("started", "problem"), [({}, ""), ({"backend": "t1"}, ""), ({"backend": "t0"}, "its container started again at t1")]
+)
+def test_a_container_that_started_again_after_an_earlier_gate_is_refused(
+    monkeypatch: pytest.MonkeyPatch, asked: Asked, started: dict[str, str], problem: str
+) -> None:
+    """It answers, three times in a row; that it ended in between is what counts."""
+    assert asked == []
+    module = Module(services={"backend": {"publish": {"blue": 1}, "health": "/"}}, started=started, answers=3, timeout=60)
+    monkeypatch.setattr(blue_green_gate, "AnsibleModule", lambda **_: module)
+    with pytest.raises(Ended):
+        blue_green_gate.main()
+    assert problem in module.result.get("msg", "")
+    assert bool(module.result.get("failed")) is bool(problem)
+    assert module.result["started"] == {"backend": "t1"}
