@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 
 TASKS = Path(__file__).parent.parent.parent / "roles" / "release" / "tasks"
 
@@ -62,3 +63,26 @@ def test_a_run_ends_whatever_its_hosts_report(
         "watch_seconds": watch,
     }
     assert details(*hosts) == expected
+
+
+@pytest.mark.parametrize(
+    ("plan", "asked"),
+    [
+        ({"action": "release", "from_colour": ""}, True),
+        ({"action": "release", "from_colour": "blue"}, False),  # it was watched
+        ({"action": "none", "from_colour": ""}, False),
+        (None, False),  # an application without colours has no plan
+    ],
+)
+def test_a_first_release_alone_is_asked_once_more(plan: dict[str, str] | None, asked: bool) -> None:
+    [task] = DataLoader().load_from_file(str(TASKS / "proof.yml"))
+    given = {} if plan is None else {"release_plan": plan}
+    assert Templar(DataLoader(), variables=given).template(trust_as_template("{{ " + task["when"] + " }}")) is asked
+    assert task["vars"]["app_started"] == "{{ app_gated.started }}"  # so that a container that started again is found
+
+
+def test_site_asks_a_first_release_once_more_after_everything_that_takes_time() -> None:
+    plays = DataLoader().load_from_file(str(TASKS.parent.parent.parent / "playbooks" / "site.yml"))
+    names = [play["name"] for play in plays]
+    [asks] = [index for index, play in enumerate(plays) if '"tasks_from": "proof"' in json.dumps(play)]
+    assert asks > max(names.index(name) for name in ("Application", "Backup", "Logging", "Monitoring", "Certificates"))
