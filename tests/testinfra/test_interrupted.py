@@ -183,6 +183,9 @@ def test_a_server_that_goes_down_in_the_middle_comes_up_with_the_old_release(roo
     root("for i in $(seq 60); do docker ps --quiet --filter health=healthy --filter label=kasaneha.deploy.service=backend "
          "| grep -q . && exit 0; sleep 1; done; exit 1")  # fmt: skip
     assert serving() == before["release"]
+    # A run that reaches the server again in time undoes itself; otherwise the next one does.
+    left = root("cat /var/lib/kasaneha/run.json 2>/dev/null || tail -1 /var/lib/kasaneha/releases.log")
     done = play(RELEASE, **QUICK)
-    assert done.returncode == 0 and "it is undone" in words(done), done.stdout[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "it is undone" in words(done) or json.loads(left).get("outcome") == "failed", left + done.stdout[-3000:]
     settled(root, before["colour"])
