@@ -113,13 +113,13 @@ class Fleet:
         (self.collection / "playbooks/fault.yml").write_text(yaml.safe_dump(FAULTS[kind]))
         site = str(Path(os.path.realpath(shutil.which("ansible-playbook") or "")).parent)
         environment = {
-            **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_STRATEGY": "linear",
+            **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_COLLECTIONS_PATH": f"{self.folder}:{site}", "ANSIBLE_SSH_ARGS": "-o BatchMode=yes",
         }  # fmt: skip
         done = subprocess.run(
-            ["ansible-playbook", str(self.collection / "playbooks/release.yml"), "-i", str(self.folder / "hosts.yml"),
+            ["lab/mitogen.sh", "ansible-playbook", str(self.collection / "playbooks/release.yml"), "-i", str(self.folder / "hosts.yml"),
              "-e", json.dumps({"release_intent": "deploy", "fault": fault, "release_command": "{{ app_name }}/docker"})],
-            env=environment, capture_output=True, text=True, check=False,
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         self.code = done.returncode
         return " ".join((done.stdout + done.stderr).split())
