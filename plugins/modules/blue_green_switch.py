@@ -16,7 +16,6 @@ description:
   - O(state=tried) is for a new release. It arms a timer that goes back even if nobody is left to do it, switches, proves by
     requests on the public path that the new colour answers, watches it, and goes back by itself if it does not do well.
     It has to be confirmed by O(state=served) in time.
-  - Where nothing was served before there is nothing to go back to. Such a first release is proved and not watched.
   - O(state=served) serves a colour for good. If it is served already, nothing changes but that the timer is disarmed.
 options:
   path:
@@ -62,7 +61,7 @@ options:
     type: int
     default: 3
   watch_seconds:
-    description: How long the new colour is watched, if another one was served before.
+    description: How long the new colour is watched.
     type: int
     default: 15
   max_error_ratio:
@@ -183,7 +182,7 @@ class Trial:
                 at = state.switch(self.directory, self.params["colour"], maintenance)
             self.result["switched_at"] = at
             self.prove(at)
-            self.watch(usual, self.params["watch_seconds"] if before["colour"] else 0)
+            self.watch(usual)
         except HeldError:
             raise  # whatever is served and armed now is another run's
         except BaseException:
@@ -231,11 +230,11 @@ class Trial:
                 raise RuntimeError(f"the public path does not serve it: {problem}")
         self.result["proof_seconds"] = round(time.time() - at, 3)
 
-    def watch(self, usual: dict[str, int], seconds: int) -> None:
+    def watch(self, usual: dict[str, int]) -> None:
         """Look each second at what users got, and ask as they do; at least once."""
-        self.result["watch_seconds"] = seconds
         counted, failed, said = {"requests": 0, "errors": 0, "elsewhere": 0}, 0, ""
-        end = time.monotonic() + seconds
+        self.result["watch_seconds"] = self.params["watch_seconds"]
+        end = time.monotonic() + self.params["watch_seconds"]
         while True:
             new = traffic.count_requests(self.log.new(), self.params["colour"], self.params["upstreams"])
             counted = {key: counted[key] + new[key] for key in counted}

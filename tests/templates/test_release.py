@@ -86,3 +86,25 @@ def test_site_asks_a_first_release_once_more_after_everything_that_takes_time() 
     names = [play["name"] for play in plays]
     [asks] = [index for index, play in enumerate(plays) if '"tasks_from": "proof"' in json.dumps(play)]
     assert asks > max(names.index(name) for name in ("Application", "Backup", "Logging", "Monitoring", "Certificates"))
+
+
+@pytest.mark.parametrize(
+    ("watch_first", "before", "watched"),
+    [(True, "", True), (False, "", False), (False, "blue", True), ("false", "", False)],
+)
+def test_every_release_is_watched_but_a_first_one_that_is_asked_at_the_end(
+    watch_first: bool | str, before: str, watched: bool
+) -> None:
+    rule = DataLoader().load_from_file(str(TASKS.parent / "vars" / "steps.yml"), trusted_as_template=True)["_release_watched"]
+    given = {"release_watch_first": watch_first, "release_plan": {"from_colour": before}}
+    assert Templar(DataLoader(), variables=given).template(rule) is watched
+
+
+def test_what_site_does_not_watch_it_asks_at_its_end() -> None:
+    """By whatever tags of its own it is started."""
+    plays = DataLoader().load_from_file(str(TASKS.parents[2] / "playbooks" / "site.yml"))
+    [release] = (play for play in plays if play.get("ansible.builtin.import_playbook") == "release.yml")
+    assert release["vars"] == {"release_watch_first": False}
+    [proof] = (play for play in plays if play["name"] == "Proof of a first release")
+    [tags] = (play["tags"] for play in DataLoader().load_from_file(str(TASKS.parents[2] / "playbooks" / "release.yml")))
+    assert set(tags) <= set(proof["tasks"][0]["tags"])

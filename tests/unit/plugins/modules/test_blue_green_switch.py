@@ -92,15 +92,6 @@ def test_a_run_that_may_switches_and_confirms(host: Host) -> None:
     assert host.shown() == ("green", "")
 
 
-@pytest.mark.parametrize(("before", "watched"), [("blue", 1), ("", 0)])
-def test_a_first_release_is_proved_and_not_watched(host: Host, before: str, watched: int) -> None:
-    """There is nothing to go back to."""
-    edge_state.switch(host.edge, before)
-    done = host.switch("green", "tried", watch_seconds=1)
-    assert done.result["watch_seconds"] == watched and "failed" not in done.result
-    assert host.shown()[0] == "green"
-
-
 def test_a_trial_that_fails_goes_back(host: Host) -> None:
     host.answers = lambda: ""
     done = host.switch("green", "tried")
