@@ -171,6 +171,8 @@ CASES: dict[str, dict[str, Any]] = {
             'up{job="shop-mailer",service="mailer",instance="a",colour="blue"}': 1,
             'up{job="worker",service="worker",instance="b"}': [1, 0],
             'kasaneha_release_info{instance="a",job="node",colour="blue",release="v1"}': 1,
+            'kasaneha_container_expected{instance="a",job="node",colour="blue",container="kasaneha-backend-blue",service="backend"}': 1,
+            'kasaneha_container_expected{instance="a",job="node",colour="green",container="kasaneha-backend-green",service="backend"}': 0,
         },
         "minutes": 3,
         "fires": [{**A, **BACKEND, "colour": "blue"}, {"instance": "b", "job": "worker", "service": "worker"}],

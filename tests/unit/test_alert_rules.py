@@ -265,6 +265,28 @@ def test_services_nobody_asks_are_missed(tmp_path: Path) -> None:
 
 
 @needs_promtool
+def test_the_colour_before_is_not_missed_by_a_prometheus_that_started_again(tmp_path: Path) -> None:
+    """It has no sample that ends the series of the release before, which stays as it was for five minutes."""
+    target = 'up{job="shop-backend",service="backend",instance="a",colour="%s"}'
+    record = 'kasaneha_release_info{instance="a",job="node",colour="%s",release="v1"}'
+    container = 'kasaneha_container_expected{instance="a",job="node",colour="%s",container="shop-backend-%s",service="backend"}'
+    series = {
+        target % "green": "1x9 0x20", record % "green": "1x9 _x20", container % ("green", "green"): "1x9 0x20",
+        target % "blue": "0x9 1x20", record % "blue": "_x9 1x20", container % ("blue", "blue"): "0x9 1x20",
+    }  # fmt: skip
+    unread = {name: samples for name, samples in series.items() if not name.startswith("kasaneha_container")}
+
+    def case(series: dict[str, str]) -> dict[str, Any]:
+        checks = [{"eval_time": f"{at}m", "alertname": "ServiceDown", "exp_alerts": []} for at in (5, 11, 13, 14, 25)]
+        given = [{"series": name, "values": samples} for name, samples in series.items()]
+        return {"interval": "1m", "input_series": given, "alert_rule_test": checks}
+
+    done = run({"read": [case(series)]}, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert run({"unread": [case(unread)]}, tmp_path).returncode != 0  # what would be told without the collector's word
+
+
+@needs_promtool
 def test_a_service_without_the_usual_metrics_fires_nothing(tmp_path: Path) -> None:
     """It has metrics of its own, and nothing of requests."""
     [services] = [yaml.safe_load(file.read_text()) for file in FILES if file.stem == "services"]
