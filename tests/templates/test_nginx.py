@@ -263,7 +263,7 @@ def test_a_header_of_ours_replaces_that_of_the_application() -> None:
 
 def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
     assert headers()["Cache-Control"] == "$caching"
-    own = {"$upstream_http_cache_control": "own", "$sent_http_content_type": "text/html"}
+    own = {"$upstream_http_cache_control": "own", "$sent_http_content_type": "text/javascript"}
     for request, expected in {
         "200:/_astro/a.1f.js": "public, max-age=31536000, immutable", "206:/_astro/a.1f.js": "public, max-age=31536000, immutable",
         "304:/_astro/a.1f.js": "public, max-age=31536000, immutable", "200:/favicon.ico": "own", "200:/x/_astro/a.js": "own",
@@ -273,6 +273,10 @@ def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
         location = "/_astro/" if uri.startswith("/_astro/") else "/"  # the longest prefix, as nginx chooses
         hashed = {words[0]: words[1] for words in values(blocks(servers()[0], "location", location)[0], "set")}
         assert value(http(), "$caching", {**own, "$hashed": "", **hashed, "$status": status}) == expected
+        page = {**own, "$sent_http_content_type": "text/html", "$hashed": "", **hashed, "$status": status}
+        assert value(http(), "$caching", page) == (
+            "no-store" if status in ("404", "503") else "own"
+        )  # in the place of a file that is gone
     without = http(nginx_sites=[site()], nginx_asset_paths={})
     for status, expected in {"200": "own", "304": "own", "404": "no-store"}.items():
         assert value(without, "$caching", {**own, "$status": status}) == expected
