@@ -7,6 +7,7 @@ As it comes, it looks for collections in each task, and for imports in each file
 from __future__ import annotations
 
 import functools
+import gc
 
 import ansible.collections.list
 import ansible_mitogen.module_finder
@@ -14,6 +15,7 @@ from ansible_mitogen.plugins.strategy.mitogen_linear import StrategyModule
 
 __all__ = ["StrategyModule"]
 
+gc.disable()  # a run ends before its garbage matters, and each task is a fork that would look through all there is
 collections = tuple(ansible.collections.list.list_collection_dirs())
 ansible.collections.list.list_collection_dirs = lambda: collections
 ansible_mitogen.module_finder.compile = functools.cache(compile)
