@@ -104,12 +104,13 @@ def inside(*command: str) -> str:
 
 # Every playbook that runs against servers, adopt.yml aside, which has a scenario.
 PLANNED = {
-    "site": [], "release": [], "deploy": ["app_release=v1.2.0"], "rollback": [], "status": [], "verify": [], "backup": [], "verify_backup": ["level=checksum"],
-    "restore": ["identity={key}"], "certificates": [], "maintenance": ["maintenance=on"], "freeze": ["freeze=on", "message=moving"],
+    "site": [], "release": [], "deploy": ["app_release=v1.2.0"], "rollback": ["release=v1.1.0"], "status": [], "verify": [],
+    "backup": [], "verify_backup": ["level=checksum"], "restore": ["identity={key}"],
+    "certificates": [], "maintenance": ["maintenance=on"], "freeze": ["freeze=on", "message=moving"],
 }  # fmt: skip
 STATE = """
 find /etc /opt /var/lib/kasaneha /var/www /var/backups /usr/local -type f ! -name '*.lock' -exec sha256sum {} + | sort -k 2
-docker ps --all --no-trunc --format '{{.ID}} {{.Status}}' | sed 's/Up .*/up/' | sort
+docker ps --all --no-trunc --format '{{.ID}} {{.Status}}' | sed 's/Up .*/up/; s/Exited .*/exited/' | sort
 ufw status
 """
 

@@ -174,3 +174,27 @@ def test_monitoring_is_there_before_what_it_has_to_tell_of_can_fail() -> None:
         < names.index("Monitoring")
         < min(names.index(name) for name in ("Backup", "Logging", "Certificates"))
     )
+
+
+# These do nothing in check mode, as their documentation says.
+SILENT = (
+    "ansible.builtin.command",
+    "ansible.builtin.shell",
+    "ansible.builtin.uri",
+    "ansible.builtin.wait_for",
+    "community.crypto.get_certificate",
+)
+
+
+def test_what_looks_at_live_servers_looks_in_check_mode_as_well() -> None:
+    found = []
+    for file in [
+        *ROLES.glob("*/tasks/verify_live.yml"),
+        *ROLES.glob("*/tasks/ask_server.yml"),
+        *ROLES.glob("*/tasks/observe.yml"),
+    ]:
+        tasks = [task for entry in yaml.safe_load(file.read_text()) for task in [entry, *entry.get("block", [])]]
+        found += [
+            (task.get("check_mode"), f"{file}: {task['name']}") for task in tasks if any(module in task for module in SILENT)
+        ]
+    assert len(found) > 5 and [task for looks, task in found if looks is not False] == []

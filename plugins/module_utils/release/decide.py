@@ -148,6 +148,8 @@ def summary(plan: Mapping[str, Any]) -> list[str]:
     lines = list(plan["notes"])
     lines += [f"{host}: {why}; it is put right." for host, why in plan["repair"].items()]
     release, colour, before = plan["release"], plan["colour"], f"{plan['from_release']} ({plan['from_colour']})"
+    if not release:  # none could be found: the problems say why
+        return lines
     if plan["action"] == "install":
         lines.append(f"Install {release} as {colour}.")
     elif plan["action"] == "release":
@@ -278,9 +280,12 @@ def rollback_problems(
     if target == current:
         problems.append(f"release: {target} serves already. Known before it are: {', '.join(known) or 'none'}.")
     elif not target or target not in known:
+        why = f"{named} is not known here" if named else f"no good one is known from before {current}"
+        marks = [release_record.passed_over(record, entry) for entry in record.get("history", [])]
+        known = [f"{name} ({mark})" if mark else name for name, mark in zip(known, marks)]
         problems.append(
-            f"release: {named or 'no good release before this one'} is not known here. Known are: {', '.join(known) or 'none'}. "
-            "Another one is deployed with playbooks/deploy.yml -e app_release=…"
+            f"release: {why}. Known are: {', '.join(known) or 'none'}. "
+            f"{'Name one of them with -e release=…; another one' if known else 'Another one'} is deployed with playbooks/deploy.yml -e app_release=…"
         )
     elif not force:
         bad = record.get("bad", {}).get(target)

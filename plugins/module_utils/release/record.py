@@ -22,12 +22,17 @@ def rollback_target(record: Mapping[str, Any], named: str = "") -> str:
     """The release to go back to: the one named, else the newest one before this that was not marked bad; empty for none."""
     if named:
         return named
-    bad = record.get("bad", {})
     for entry in record.get("history", []):
-        # What was left by going back is not behind us.
-        if entry["release"] != record.get("release") and entry["release"] not in bad and not entry.get("rolled_back"):
+        if entry["release"] != record.get("release") and not passed_over(record, entry):
             return str(entry["release"])
     return ""
+
+
+def passed_over(record: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Why a rollback that names no release does not go to this one of the history; empty: it does."""
+    if entry["release"] in record.get("bad", {}):
+        return "marked bad"
+    return "left by a rollback" if entry.get("rolled_back") else ""  # what was left by going back is not behind us
 
 
 def found_record(hosts: Mapping[str, Mapping[str, Any]], record_host: str) -> tuple[dict[str, Any], list[str], list[str]]:

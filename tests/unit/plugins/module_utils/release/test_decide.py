@@ -189,6 +189,7 @@ def history(*releases: str, **serving: Any) -> dict[str, Any]:
     return {"release": "v9", "migrations": "compatible", "history": entries, "bad": {}, **serving}
 
 
+LEFT = history(history=[{"release": "v8", "migrations": "compatible", "rolled_back": True}])
 BAD = {"bad": {"v8": {"since": "yesterday", "reason": "It fell."}}}
 
 
@@ -201,10 +202,21 @@ BAD = {"bad": {"v8": {"since": "yesterday", "reason": "It fell."}}}
         ({}, "v8", True, "Nothing was deployed here yet"),
         (history("v8"), "v9", False, "release: v9 serves already. Known before it are: v8."),
         (history(), "v9", True, "release: v9 serves already. Known before it are: none."),
-        (history(), "", False, "release: no good release before this one is not known here. Known are: none."),
+        (history(), "", False, "release: no good one is known from before v9. Known are: none. Another one is deployed"),
         (history("v8"), "v1", False, "release: v1 is not known here. Known are: v8."),
         (history("v8"), "v1", True, "release: v1 is not known here"),  # nothing to force: nobody knows its images
-        (history("v8", **BAD), "", False, "release: no good release before this one is not known here"),
+        (
+            history("v8", **BAD),
+            "",
+            False,
+            "release: no good one is known from before v9. Known are: v8 (marked bad). Name one of them",
+        ),
+        (
+            LEFT,
+            "",
+            False,
+            "release: no good one is known from before v9. Known are: v8 (left by a rollback). Name one of them with -e release=…",
+        ),
         (history("v8", **BAD), "v8", False, "release: v8 was marked bad on yesterday: It fell."),
         (history("v8", **BAD), "v8", True, ""),
         (history("v8", "v7", **BAD), "", False, ""),

@@ -157,6 +157,7 @@ PLAN = {
     [
         ({}, []),
         ({"notes": ["Mind."], "repair": {"one": "it is odd"}}, ["Mind.", "one: it is odd; it is put right."]),
+        ({"action": "release", "release": "", "colour": "green", "notes": ["Mind."]}, ["Mind."]),  # there is none to go back to
         (
             {"action": "install", "migrate": True},
             [
