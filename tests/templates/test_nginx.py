@@ -283,12 +283,8 @@ def test_only_hashed_files_that_were_found_are_kept_for_a_year() -> None:
 
 
 ANYBODY = {"$http_authorization": "", "$http_cookie": "", "$upstream_http_set_cookie": ""}
-SILENT = {
-    **ANYBODY,
-    "$upstream_http_cache_control": "",
-    "$status": "200",
-    "$hashed": "",
-}  # of an application that says nothing of caching
+# Of an application that says nothing of caching.
+SILENT = {**ANYBODY, "$upstream_http_cache_control": "", "$status": "200", "$hashed": ""}
 
 
 @pytest.mark.parametrize("extension", ["css", "gif", "ico", "jpg", "jpeg", "js", "png", "svg", "PNG"])

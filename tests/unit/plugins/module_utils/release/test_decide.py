@@ -3,60 +3,11 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import Any
 
 import pytest
 from ansible_collections.kasaneha.deploy.plugins.module_utils.release import decide as release_decide
-from ansible_collections.kasaneha.deploy.plugins.module_utils.release import record as release_record
-
-V1 = {"release": "v1", "colour": "green", "since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z", "services": {}}
-V2: dict[str, Any] = {
-    "release": "v2", "colour": "blue", "since": "2026-02-01T00:00:00Z", "migrations": "compatible",
-    "services": {"web": {"reference": "web:v2", "image": "web@sha256:2", "id": "sha256:2"}}, "history": [V1], "bad": {},
-}  # fmt: skip
-FELL = {**V2, "bad": {"v3": {"since": "yesterday", "reason": ""}}}
-FREEZE = {"by": "yuki@laptop", "since": "2026-03-01T00:00:00Z", "message": "fair week"}
-NOW = 1_000_000.0
-
-
-def container(colour: str = "blue", release: str = "v2", service: str = "web", running: bool = True) -> dict[str, Any]:
-    """One container as `observe` tells of it."""
-    return {
-        "name": f"app-{service}-{colour}", "service": service, "colour": colour, "release": release, "image": "web@sha256:2",
-        "id": "sha256:2", "running": running, "state": "running" if running else "exited", "started": "2026-02-01T00:00:00Z",
-        "health": "healthy" if running else "",
-    }  # fmt: skip
-
-
-def shown(**changes: Any) -> dict[str, Any]:
-    """A host that serves what the record says, changed by ``changes``."""
-    edge = {"colour": "blue", "maintenance": False, "state": "states/1", "uncommitted": "", "previous": ""}
-    host = {"record": V2, "record_problem": "", "run": {}, "freeze": {}, "containers": [container()], "edge": edge, "now": NOW}
-    return {**host, **changes}
-
-
-def bare(**changes: Any) -> dict[str, Any]:
-    """A host on which nothing ever was."""
-    edge = {"colour": "", "maintenance": True, "state": "states/1", "uncommitted": "", "previous": ""}
-    return shown(**{"record": {}, "containers": [], "edge": edge, **changes})
-
-
-def decide(host: dict[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
-    """A decision about one host."""
-    return release_decide.decide({"one": shown() if host is None else host}, "one", ["one"], **arguments)
-
-
-def run(phase: str = "switch", until: float = NOW + 10) -> dict[str, Any]:
-    """A run that is found."""
-    owner = {"user": "yuki", "host": "laptop", "pid": 7}
-    return {"id": "x", "owner": owner, "since": "then", "phase": phase, "until": until, "to_release": "v3"}
-
-
-def starts(found: list[str], expected: list[str]) -> None:
-    """Each sentence begins as expected, and there is no other one."""
-    assert [text[: len(start)] for text, start in zip_longest(found, expected, fillvalue="")] == expected
-
+from decisions import FELL, FREEZE, NOW, V1, V2, bare, container, decide, run, shown, starts
 
 # --- what is to be done ---------------------------------------------------------------------------------
 
@@ -178,88 +129,6 @@ SCHEMA = {**V2, "migrations": "needs_restore", "history": [{**V1, "migrations": 
 def test_what_a_plan_knows_of_a_schema(host: dict[str, Any], arguments: dict[str, Any], back: bool, migrations: str) -> None:
     plan = decide(host, **arguments)
     assert (plan["back"], plan["migrations"]) == (back, migrations)
-
-
-# --- going back -----------------------------------------------------------------------------------------
-
-
-def history(*releases: str, **serving: Any) -> dict[str, Any]:
-    """A record of v9 with earlier releases, newest first; a `!` behind a name: the one before cannot run on its schema."""
-    entries = [{"release": name.strip("!"), "migrations": "needs_restore" if "!" in name else "compatible"} for name in releases]
-    return {"release": "v9", "migrations": "compatible", "history": entries, "bad": {}, **serving}
-
-
-LEFT = history(history=[{"release": "v8", "migrations": "compatible", "rolled_back": True}])
-BAD = {"bad": {"v8": {"since": "yesterday", "reason": "It fell."}}}
-
-
-@pytest.mark.parametrize(
-    ("record", "named", "force", "expected"),
-    [
-        (history("v8"), "", False, ""),
-        (history("v8"), "v8", False, ""),
-        ({}, "", False, "Nothing was deployed here yet"),
-        ({}, "v8", True, "Nothing was deployed here yet"),
-        (history("v8"), "v9", False, "release: v9 serves already. Known before it are: v8."),
-        (history(), "v9", True, "release: v9 serves already. Known before it are: none."),
-        (history(), "", False, "release: no good one is known from before v9. Known are: none. Another one is deployed"),
-        (history("v8"), "v1", False, "release: v1 is not known here. Known are: v8."),
-        (history("v8"), "v1", True, "release: v1 is not known here"),  # nothing to force: nobody knows its images
-        (
-            history("v8", **BAD),
-            "",
-            False,
-            "release: no good one is known from before v9. Known are: v8 (marked bad). Name one of them",
-        ),
-        (
-            LEFT,
-            "",
-            False,
-            "release: no good one is known from before v9. Known are: v8 (left by a rollback). Name one of them with -e release=…",
-        ),
-        (history("v8", **BAD), "v8", False, "release: v8 was marked bad on yesterday: It fell."),
-        (history("v8", **BAD), "v8", True, ""),
-        (history("v8", "v7", **BAD), "", False, ""),
-        (history("v8", migrations="needs_restore"), "", False, "release: v8 cannot run on the schema of v9"),
-        (history("v8", migrations="needs_restore"), "", True, ""),
-        (history("v8!", "v7"), "", False, ""),  # what v8 did to the schema is there already
-        (history("v8!", "v7"), "v7", False, "release: v7 cannot run on the schema of v8 (app_migrations.rollback"),
-        (history("v8", "v7!"), "v7", False, ""),
-        (history("v8!", "v7"), "v7", True, ""),
-    ],
-)
-def test_rollback(record: dict[str, Any], named: str, force: bool, expected: str) -> None:
-    starts(release_decide.rollback_problems(record, named, None, force), [expected] if expected else [])
-
-
-@pytest.mark.parametrize(
-    ("releases", "named", "serving", "blocking"),
-    [
-        (["v8", "v7"], "v7", "needs_restore", ["v9"]),
-        (["v8!", "v7"], "v7", "needs_restore", ["v9", "v8"]),
-        (["v8!", "v7!", "v6!"], "v6", "compatible", ["v8", "v7"]),  # what v6 did is what it runs on
-    ],
-)
-def test_the_backup_to_restore_is_the_oldest(releases: list[str], named: str, serving: str, blocking: list[str]) -> None:
-    (problem,) = release_decide.rollback_problems(history(*releases, migrations=serving), named)
-    assert f"on the schema of {', '.join(blocking)} (" in problem
-    assert f"Restore the backup that was taken before {blocking[-1]}, or" in problem
-
-
-def test_what_serves_after_a_rollback_keeps_what_it_did_to_the_schema() -> None:
-    plan = decide(shown(record={**history("v8!", "v7"), "colour": "blue", "services": {}}), intent="rollback")
-    record = release_record.new_record(plan["record"], plan, {}, "now", migrations=plan["migrations"])
-    assert (record["release"], record["migrations"], release_record.rollback_target(record)) == ("v8", "needs_restore", "v7")
-    starts(release_decide.rollback_problems(record), ["release: v7 cannot run on the schema of v8 ("])
-    assert release_decide.rollback_problems({**record, "migrations": "compatible"}) == []
-
-
-def test_every_reason_is_said_at_once() -> None:
-    record = history("v8", migrations="needs_restore", **BAD)
-    starts(
-        release_decide.rollback_problems(record, "v8", FREEZE),
-        ["Releases are frozen", "release: v8 was marked bad", "release: v8 cannot run on the schema of v9"],
-    )
 
 
 # --- a record that is lost ------------------------------------------------------------------------------
@@ -405,8 +274,3 @@ def test_astray_where_nothing_was_released(host: dict[str, Any], expected: str) 
 def test_each_host_is_judged_by_what_it_runs() -> None:
     hosts = {"app1": shown(edge={}), "app2": shown(edge={}, containers=[]), "edge1": shown(containers=[])}
     assert release_decide.decide(hosts, "app1", ["app1", "app2"])["repair"] == {"app2": "web of blue does not run"}
-
-
-def test_the_target_of_a_decision_is_that_of_the_record() -> None:
-    record = {**history("v8", "v7", **BAD), "colour": "blue", "services": {}}
-    assert decide(shown(record=record), intent="rollback")["release"] == release_record.rollback_target(record) == "v7"
