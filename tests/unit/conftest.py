@@ -17,4 +17,4 @@ if AnsibleCollectionConfig.collection_finder is None:  # tests/conftest.py and a
     _AnsibleCollectionFinder(paths=[str(ROOT.parents[2] if IN_PLACE else ROOT / "collections")])._install()
 
 # What tests of the same folder share is imported by its name; ansible-test does not put the folder of a test on the path.
-sys.path.append(str(Path(__file__).parent / "plugins/module_utils/inventory"))
+sys.path += [str(Path(__file__).parent / "plugins/module_utils" / folder) for folder in ("inventory", "release")]
