@@ -121,6 +121,7 @@ def planned(arguments: list[str], key: Path) -> dict[str, str]:
     for name, variables in PLANNED.items():
         options = [option for variable in variables for option in ("-e", variable.format(key=key))]
         before = inside("sh", "-c", STATE)
+        assert "  /etc/nginx/" in before and " up\n" in before and "Status: active" in before  # it can see a change
         done = subprocess.run(
             ["lab/mitogen.sh", "ansible-playbook", f"playbooks/{name}.yml", *arguments, "--check", "--diff", *options],
             cwd=ROOT, capture_output=True, text=True, check=False,

@@ -98,6 +98,12 @@ def test_every_release_is_watched_but_a_first_one_that_is_asked_at_the_end(
     rule = DataLoader().load_from_file(str(TASKS.parent / "vars" / "steps.yml"), trusted_as_template=True)["_release_watched"]
     given = {"release_watch_first": watch_first, "release_plan": {"from_colour": before}}
     assert Templar(DataLoader(), variables=given).template(rule) is watched
+    # The edge is told so.
+    assert 'nginx_watch: "{{ _release_watched }}"' in (TASKS / "step.yml").read_text()
+    [switch] = DataLoader().load_from_file(str(TASKS.parents[1] / "nginx/tasks/switch.yml"), trusted_as_template=True)
+    told = {"nginx_watch": watched, "nginx_watch_seconds": 15}
+    seconds = switch["kasaneha.deploy.blue_green_switch"]["watch_seconds"]
+    assert Templar(DataLoader(), variables=told).template(seconds) == (15 if watched else 0)
 
 
 def test_what_site_does_not_watch_it_asks_at_its_end() -> None:

@@ -86,7 +86,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def test_a_run_that_may_switches_and_confirms(host: Host) -> None:
-    assert host.switch("green", "tried").result["changed"] is True
+    tried = host.switch("green", "tried", watch_seconds=1).result
+    assert tried["changed"] is True and tried["watch_seconds"] == 1
     assert host.shown() == ("green", "states/1")
     assert "failed" not in host.switch("green", "served").result
     assert host.shown() == ("green", "")
