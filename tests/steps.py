@@ -47,20 +47,18 @@ REHEARSE = (
 )
 
 # In the order in which they start: what is waited for comes first, then what keeps whole cores busy, then what takes longest; scenarios, which
-# wait a good part of their time, run three side by side at the end.
+# wait a good part of their time, run three side by side. What has no servers is short enough to fill the end, when fewer scenarios are left.
 SUITE = (
     Step("lab", "lab/mitogen.sh ansible-playbook lab/images.yml -i inventories/local -e lab_tests=true"),
     Step("ready", "lab/mitogen.sh lab/ready.sh", ("lab",)),
     Step("rehearse", REHEARSE, ("lab",)),
     Step("unit", "python -m pytest -q tests/unit tests/templates", lab=False),
-    Step("collection", "tests/collection.sh", lab=False),
-    Step("lint", LINT, lab=False),
     Step("containers", f'{PYTEST} -n 2 --dist loadfile -m "not long and not clock" tests/lab', ("lab",), cores=1.2),
     scenario("release", "ready"),
     scenario("operations", "ready"),
     scenario("fleet"),
-    scenario("fleet_outages"),
     scenario("firewall", "ready", plain=True),
+    scenario("fleet_outages", "fleet"),  # goes on with its servers
     scenario("interrupted", "ready"),
     scenario("edge"),
     scenario("applications"),
@@ -70,6 +68,8 @@ SUITE = (
     scenario("backup", "ready"),
     scenario("debian12", plain=True),
     scenario("verify", "ready"),
+    Step("collection", "tests/collection.sh", cores=0.8, lab=False),
+    Step("lint", LINT, cores=0.8, lab=False),
     Step("clock", f'{PYTEST} -m "not long and clock" tests/lab', ("lab",), alone=True),
 )
 CLEANUP = Step("cleanup", "lab/mitogen.sh ansible-playbook lab/destroy.yml -i lab/ready")
@@ -172,7 +172,7 @@ RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tests/testinfra/test_ready\.py", READY),
     (r"tests/testinfra/releases\.py", ("release", "interrupted")),
     (r"tests/testinfra/test_fleet_parts\.py", ("fleet_outages",)),
-    (r"tests/testinfra/fleet\.py|molecule/fleet/inventory/", ("fleet", "fleet_outages")),
+    (r"tests/testinfra/(test_)?fleet\.py|molecule/fleet/", ("fleet", "fleet_outages")),
     (r"tests/testinfra/load\.py", ("release", "interrupted", "fleet", "fleet_outages", "applications", "rehearse", "containers")),
     (r"tests/testinfra/test_(adopt|build)\.py", ()),  # `make proof`
     (r"tests/testinfra/(test_edge|edges)\.py", ("edge",)),

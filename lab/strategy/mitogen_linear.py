@@ -11,6 +11,7 @@ import gc
 
 import ansible.collections.list
 import ansible_mitogen.module_finder
+from ansible.plugins.loader import filter_loader
 from ansible_mitogen.plugins.strategy.mitogen_linear import StrategyModule
 
 __all__ = ["StrategyModule"]
@@ -19,3 +20,5 @@ gc.disable()  # a run ends before its garbage matters, and each task is a fork t
 collections = tuple(ansible.collections.list.list_collection_dirs())
 ansible.collections.list.list_collection_dirs = lambda: collections
 ansible_mitogen.module_finder.compile = functools.cache(compile)
+# As plugins/lookup/run_options.py does for playbooks that ask it: what is loaded here no task loads again.
+filter_loader.get("kasaneha.deploy.wired")

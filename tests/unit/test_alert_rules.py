@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ BEFORE, AFTER = 40, 40  # steps in which all is well
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool here: lab/setup.sh dev brings it")
 
 
+@functools.cache
 def rules() -> dict[str, Any]:
     """All of our rules, as the role makes them."""
     return configuration.alert_rules([yaml.safe_load(file.read_text()) for file in FILES])

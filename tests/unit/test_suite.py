@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import steps
 import suite
+import yaml
 from steps import Step
 
 ROOT = Path(__file__).parent.parent.parent
@@ -72,6 +73,20 @@ def test_every_scenario_is_a_step_and_asks_for_the_server_it_starts_from():
     for name in scenarios:
         texts = [file.read_text() for file in (ROOT / "molecule" / name / "inventory").rglob("*.yml")]
         assert ("ready" in steps.ALL[name].needs) == any("lab_ready: true" in text for text in texts), name
+
+
+def test_a_scenario_that_goes_on_with_the_servers_of_another_names_the_same():
+    """The one leaves them, the other begins with what is there and removes it; by itself it makes them."""
+    assert "fleet" in steps.ALL["fleet_outages"].needs
+    fleet, outages = (
+        yaml.safe_load((ROOT / "molecule" / name / "inventory/hosts.yml").read_text()) for name in ("fleet", "fleet_outages")
+    )
+    assert fleet["all"]["children"]["fleet"] == outages["all"]["children"]["fleet"]
+    first, second = (
+        yaml.safe_load((ROOT / "molecule" / name / "molecule.yml").read_text())["scenario"]["test_sequence"]
+        for name in ("fleet", "fleet_outages")
+    )
+    assert first[0] == second[-1] == "destroy" and "destroy" not in (*first[1:], *second[:-1])
 
 
 def test_every_test_that_takes_long_has_a_step_that_runs_it():

@@ -193,8 +193,9 @@ def test_the_command_tells_of_a_signal_that_ended_it(shop: Shop, number: signal.
     program.write_bytes(zipapp.pack("backup.cli"))
     config.write_text(json.dumps(vars(shop.engine.config)))
     process = subprocess.Popen(
-        [sys.executable, "-S", str(program), "run", "--config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        [sys.executable, "-S", str(program), "run", "--config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup, or a shell's &, has it ignored
+    )  # fmt: skip
     deadline = time.monotonic() + 30
     while not (shop.folder / "bin" / "docker.asked").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
