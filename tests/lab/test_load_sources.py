@@ -11,6 +11,7 @@ import pytest
 
 from ..testinfra import load
 from ..testinfra.load import MANY, RANGES, Load
+from .boxes import Box
 
 NOBODY = "198.51.100.1:9"  # answers nothing
 
@@ -25,10 +26,11 @@ def addresses(users: Load) -> tuple[set[str], str]:
     """The IPv4 addresses of a generator once it has all of them, and its MAC address."""
     wait = "import socket, time\nwhile True:\n try: socket.socket().bind(('{}', 0)); break\n except OSError: time.sleep(0.1)"
     last = next(word for word in users.container.attrs["Args"] if word.startswith("--sources=")).rpartition("-")[2]
-    code, said = users.container.exec_run(["timeout", "20", "python3", "-c", wait.format(last)])
-    assert code == 0, said.decode() + users.last_words()
-    links = json.loads(users.container.exec_run(["ip", "-json", "-4", "address", "show", "dev", "eth0"])[1])
-    mac = json.loads(users.container.exec_run(["ip", "-json", "link", "show", "dev", "eth0"])[1])[0]["address"]
+    box = Box(users.container)
+    code, said = box.run("timeout", "20", "python3", "-c", wait.format(last))
+    assert code == 0, said + users.last_words()
+    links = json.loads(box.run("ip", "-json", "-4", "address", "show", "dev", "eth0")[1])
+    mac = json.loads(box.run("ip", "-json", "link", "show", "dev", "eth0")[1])[0]["address"]
     return {entry["local"] for entry in links[0]["addr_info"]}, mac
 
 
