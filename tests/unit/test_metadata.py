@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import metadata
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 HEADER = f"# {metadata.SPDX}\n"
@@ -259,3 +262,29 @@ def test_a_role_with_a_table_of_steps_has_its_order_there(tree: Path) -> None:
     assert metadata.role_layout(tree)
     write(tree, "roles/toy/vars/steps.yml", "_toy_steps: []\n")
     assert metadata.role_layout(tree) == []
+
+
+def unguarded(task: dict[str, Any]) -> list[str]:
+    """Variables that a condition takes for missing and the message of its refusal does not: Ansible renders the message in any case."""
+    options = task.get("ansible.builtin.assert") or {}
+    rendered = " ".join(re.findall(r"\{\{.*?\}\}", str(options.get("fail_msg")), re.DOTALL))
+    names = sorted(set(re.findall(r"\b(\w+) \| default\(", str(options.get("that")))))
+    return [name for name in names if re.search(rf"\b{name}\b(?! \| default\()", rendered)]
+
+
+def test_a_refusal_can_be_rendered_where_nothing_is_refused() -> None:
+    files = [
+        *(ROOT / "roles").glob("*/tasks/*.yml"),
+        *(ROOT / "playbooks").glob("*.yml"),
+        *(ROOT / "playbooks/tasks").glob("*.yml"),
+    ]
+    found = {
+        str(file.relative_to(ROOT)): unguarded(task)
+        for file in files
+        for task in metadata.walk(yaml.safe_load(file.read_text()))
+        if unguarded(task)
+    }
+    assert found == {}
+    task = {"that": "problems | default([]) | length == 0", "fail_msg": "{{ problems | join }}"}
+    assert unguarded({"ansible.builtin.assert": task}) == ["problems"]  # one that is not is noticed
+    assert unguarded({"ansible.builtin.assert": {**task, "fail_msg": "{{ problems | default([]) | join }}: problems"}}) == []
